@@ -1,0 +1,97 @@
+"""Run one function over many inputs on whichever concurrency model is fastest for it.
+
+Holds the public names only, each loaded when it is first used: `import gearshift`
+stays light, and a program that only needs `gs.map` never pays for the rest.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from gearshift import engines as engines
+    from gearshift._api.map import each as each
+    from gearshift._api.map import map as map  # noqa: A004 - the built-in's name, for the built-in's job
+    from gearshift._run.run import Run as Run
+    from gearshift._work.per_worker import PerWorker as PerWorker
+    from gearshift._work.per_worker import per_worker as per_worker
+    from gearshift._work.seeds import item_seed as item_seed
+    from gearshift.errors import GearshiftError as GearshiftError
+    from gearshift.errors import RemoteError as RemoteError
+    from gearshift.errors import RunCancelledError as RunCancelledError
+    from gearshift.errors import RunClosedError as RunClosedError
+    from gearshift.errors import TaskTimeoutError as TaskTimeoutError
+    from gearshift.errors import TransportError as TransportError
+    from gearshift.errors import UnsupportedError as UnsupportedError
+    from gearshift.errors import WorkerDiedError as WorkerDiedError
+    from gearshift.facts import Failure as Failure
+    from gearshift.facts import Rate as Rate
+    from gearshift.facts import Report as Report
+    from gearshift.facts import Retry as Retry
+
+__version__ = "0.1.0"
+
+_HOMES = {
+    "engines": "gearshift.engines",
+    "each": "gearshift._api.map",
+    "map": "gearshift._api.map",
+    "Run": "gearshift._run.run",
+    "PerWorker": "gearshift._work.per_worker",
+    "per_worker": "gearshift._work.per_worker",
+    "item_seed": "gearshift._work.seeds",
+    "GearshiftError": "gearshift.errors",
+    "RemoteError": "gearshift.errors",
+    "RunCancelledError": "gearshift.errors",
+    "RunClosedError": "gearshift.errors",
+    "TaskTimeoutError": "gearshift.errors",
+    "TransportError": "gearshift.errors",
+    "UnsupportedError": "gearshift.errors",
+    "WorkerDiedError": "gearshift.errors",
+    "Failure": "gearshift.facts",
+    "Rate": "gearshift.facts",
+    "Report": "gearshift.facts",
+    "Retry": "gearshift.facts",
+}
+
+__all__ = [
+    "Failure",
+    "GearshiftError",
+    "PerWorker",
+    "Rate",
+    "RemoteError",
+    "Report",
+    "Retry",
+    "Run",
+    "RunCancelledError",
+    "RunClosedError",
+    "TaskTimeoutError",
+    "TransportError",
+    "UnsupportedError",
+    "WorkerDiedError",
+    "each",
+    "engines",
+    "item_seed",
+    "map",
+    "per_worker",
+]
+
+
+def __getattr__(name: str) -> object:
+    """Load a public name when it is first used.
+
+    Raises:
+        AttributeError: There is no such name.
+    """
+    if name not in _HOMES:
+        raise AttributeError(f"module 'gearshift' has no attribute {name!r}")
+    from importlib import import_module  # the point of this function
+
+    home = import_module(_HOMES[name])
+    found: object = home if name == "engines" else getattr(home, name)
+    globals()[name] = found
+    return found
+
+
+def __dir__() -> list[str]:
+    """List the public names, loaded or not."""
+    return sorted({*globals(), *__all__})

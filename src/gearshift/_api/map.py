@@ -1,0 +1,420 @@
+"""`gs.map` and `gs.each`: one function over many inputs."""
+
+from __future__ import annotations
+
+import random
+from builtins import map as builtin_map  # `map` is ours below
+from collections.abc import AsyncIterable, Collection, Iterable
+from concurrent.futures import Executor
+from contextvars import copy_context
+from typing import TYPE_CHECKING, Any, Literal, TypedDict, TypeVar, Unpack, overload
+
+from gearshift._run.gears import Gears
+from gearshift._run.ledger import Ledger
+from gearshift._run.pump import Pump
+from gearshift._run.run import Run
+from gearshift._run.source import Source
+from gearshift._work.run_chunk import is_coroutine_function
+from gearshift._work.scope import is_nested
+from gearshift.engines.base import Engine, Job, check_workers
+from gearshift.engines.registry import check_name, make_engine
+from gearshift.facts import Failure, Rate, Report, Retry
+from gearshift.host import cores
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Coroutine
+
+    from gearshift._run.ledger import Errors
+
+__all__ = ["Options", "each", "map", "run_map"]
+
+R = TypeVar("R")
+
+_ERRORS = ("raise", "return", "skip")
+
+
+class Options(TypedDict, total=False):
+    """The options of `gs.map`, for type checkers."""
+
+    on: str | Engine | Executor
+    workers: int | None
+    chunksize: int | None
+    buffersize: int | None
+    ordered: bool
+    star: bool
+    retries: int | Retry
+    task_timeout: float | None
+    limit: Rate | None
+    seed: int | None
+    total: int | None
+
+
+@overload
+def map(
+    fn: Callable[..., Coroutine[Any, Any, R]],
+    /,
+    *iterables: Iterable[Any] | AsyncIterable[Any],
+    errors: Literal["raise", "skip"] = "raise",
+    **options: Unpack[Options],
+) -> Run[R]: ...
+@overload
+def map(
+    fn: Callable[..., Coroutine[Any, Any, R]],
+    /,
+    *iterables: Iterable[Any] | AsyncIterable[Any],
+    errors: Literal["return"],
+    **options: Unpack[Options],
+) -> Run[R | Failure]: ...
+@overload
+def map(
+    fn: Callable[..., R],
+    /,
+    *iterables: Iterable[Any] | AsyncIterable[Any],
+    errors: Literal["raise", "skip"] = "raise",
+    **options: Unpack[Options],
+) -> Run[R]: ...
+@overload
+def map(
+    fn: Callable[..., R],
+    /,
+    *iterables: Iterable[Any] | AsyncIterable[Any],
+    errors: Literal["return"],
+    **options: Unpack[Options],
+) -> Run[R | Failure]: ...
+def map(
+    fn: Callable[..., Any],
+    /,
+    *iterables: Iterable[Any] | AsyncIterable[Any],
+    on: str | Engine | Executor = "auto",
+    workers: int | None = None,
+    chunksize: int | None = None,
+    buffersize: int | None = None,
+    ordered: bool = True,
+    star: bool = False,
+    errors: Errors = "raise",
+    retries: int | Retry = 0,
+    task_timeout: float | None = None,
+    limit: Rate | None = None,
+    seed: int | None = None,
+    total: int | None = None,
+) -> Run[Any]:
+    """Run a function over inputs on the engine that suits it, and return its values.
+
+    Values come in the order of the inputs, each as soon as it is its turn; inputs are
+    taken as they are needed, so both may be endless. Nothing runs before the first
+    value is asked for. The result is an iterator and an asynchronous iterator; used in
+    a `with` block it is sure to leave nothing behind.
+
+    Args:
+        fn: The function; a coroutine function (`async def`) too.
+        *iterables: Its inputs; of several, one argument comes from each, as in the
+            built-in `map`, and the shortest ends it.
+        on: "auto" measures the first items and chooses; or an engine's name ("serial",
+            "threads", "asyncio", "processes"), an engine of `gs.engines`, or any
+            `concurrent.futures.Executor`.
+        workers: How many tasks run at once; None lets the engine say.
+        chunksize: Items that are sent together; None keeps it tuned.
+        buffersize: Items between source and consumer at most; None bounds them automatically.
+        ordered: False gives values as they come.
+        star: Each item is a tuple of arguments, or a dict of keywords.
+        errors: What becomes of an item that fails: "raise" its exception at its turn,
+            "return" a `gs.Failure` in its place, or "skip" it (the report keeps it).
+        retries: How often a failed item is tried again, or a `gs.Retry`.
+        task_timeout: Seconds that one task may take; after that it is stopped in the way
+            of the engine and fails with `gs.TaskTimeoutError`. Chunks are of one item then.
+        limit: At most so many starts per time, as in `gs.Rate(100, per=1.0)`, retries included.
+        seed: Makes `gs.item_seed()` work inside the function.
+        total: How many inputs there are, where they cannot say themselves.
+
+    Returns:
+        The run.
+
+    Raises:
+        TypeError: An argument is of the wrong type.
+        ValueError: An argument has a wrong value.
+
+    Example:
+        >>> import gearshift as gs
+        >>> list(gs.map(pow, [2, 3, 4], [5, 2, 1]))
+        [32, 9, 4]
+    """
+    return run_map(
+        fn,
+        iterables,
+        on=on,
+        workers=workers,
+        chunksize=chunksize,
+        buffersize=buffersize,
+        ordered=ordered,
+        star=star,
+        errors=errors,
+        retries=retries,
+        task_timeout=task_timeout,
+        limit=limit,
+        seed=seed,
+        total=total,
+    )
+
+
+def each(
+    fn: Callable[..., Any],
+    /,
+    *iterables: Iterable[Any],
+    errors: Errors = "raise",
+    **options: Unpack[Options],
+) -> Report:
+    """Run a function over inputs for its side effect, to the end, and return the report.
+
+    Args:
+        fn: The function; what it returns is dropped.
+        *iterables: As in `gs.map`.
+        errors: As in `gs.map`; with "return" and "skip" the report has the failures.
+        **options: As in `gs.map`; items are done in any order unless `ordered=True`.
+
+    Returns:
+        What the run did.
+
+    Raises:
+        TypeError: An argument is of the wrong type.
+        ValueError: An argument has a wrong value.
+    """
+    options.setdefault("ordered", False)
+    with run_map(fn, iterables, errors=errors, **options) as run:
+        for _ in run:
+            pass
+        return run.report
+
+
+def run_map(
+    fn: Callable[..., Any],
+    iterables: tuple[Any, ...],
+    *,
+    errors: Errors = "raise",
+    pairs: bool = False,
+    **options: Unpack[Options],
+) -> Run[Any]:
+    """Do the work of `gs.map`; with `pairs` the run gives `(index, item, outcome)`."""
+    on = options.get("on", "auto")
+    workers = options.get("workers")
+    retries = options.get("retries", 0)
+    limit = options.get("limit")
+    _check_callable(fn)
+    engine = _check_engine(on, workers)
+    _check_options(errors=errors, options=options)
+    source, star = _source(iterables, options.get("total"), star=options.get("star", False))
+    job = Job(
+        function=fn,
+        star=star,
+        seed=options.get("seed"),
+        task_timeout=options.get("task_timeout"),
+        context=copy_context(),
+        queued=2
+        if limit is None
+        else 1,  # a chunk that waits in a worker's queue starts when it likes
+    )
+    ledger = Ledger(
+        ordered=options.get("ordered", True),
+        errors=errors,
+        retry=retries if isinstance(retries, Retry) else Retry(retries),
+        pairs=pairs,
+        chance=random.Random().random,  # noqa: S311 - jitter; its own, so that the user's seeded generator stays as it is
+    )
+    coroutine = is_coroutine_function(fn)
+    gears = Gears(
+        on=engine,
+        make=make_engine,
+        workers=workers,
+        job=job,
+        coroutine=coroutine,
+        cores=cores(),
+        nested=is_nested(),
+        obstacle=lambda sample: _obstacle(job, sample),
+        in_running_loop=coroutine and _is_in_running_loop(),
+        reasons=_first_reasons(engine, workers),
+    )
+    pump = Pump(
+        source,
+        ledger,
+        gears,
+        chunksize=options.get("chunksize"),
+        buffersize=options.get("buffersize"),
+        limit=limit,
+    )
+    ledger.describe = pump.describe
+    return Run(pump, job)
+
+
+def _check_callable(fn: object) -> None:
+    if not callable(fn):
+        raise TypeError(f"fn={fn!r} is not callable: the function comes first, then its inputs")
+
+
+def _check_engine(on: object, workers: int | None) -> str | Engine:
+    """Return the name or the engine that `on` means.
+
+    Raises:
+        TypeError: `on` is none of what it may be, or `workers` is not a whole number.
+        ValueError: There is no such engine, or `workers` stands beside an instance.
+    """
+    check_workers(workers)
+    if isinstance(on, str):
+        check_name(on)
+        return on
+    if isinstance(on, type) or not isinstance(on, Engine | Executor):
+        raise TypeError(
+            f'on={on!r} is not an engine: give a name such as "threads", an engine such as '
+            "gs.engines.ThreadExecutor(8), or a concurrent.futures.Executor"
+        )
+    if workers is not None:
+        raise ValueError(
+            f"workers={workers!r} beside on={on!r}: the instance has its workers already; "
+            'say how many when you make it, or give a name such as on="threads"'
+        )
+    if isinstance(on, Engine):
+        return on
+    from gearshift.engines.foreign import ForeignEngine  # pickling, for those who need it
+
+    return ForeignEngine(on)
+
+
+def _check_options(*, errors: object, options: Options) -> None:
+    """Refuse what makes no sense, by name and value.
+
+    Raises:
+        TypeError: An option is of the wrong type.
+        ValueError: An option has a wrong value.
+    """
+    if errors not in _ERRORS:
+        raise ValueError(f"errors={errors!r} is not one of {', '.join(builtin_map(repr, _ERRORS))}")
+    for name in ("chunksize", "buffersize", "total"):
+        _check_whole(name, options.get(name), least=0 if name == "total" else 1)
+    _check_whole("seed", options.get("seed"), least=None)
+    for name in ("ordered", "star"):
+        if not isinstance(options.get(name, False), bool):
+            raise TypeError(f"{name}={options.get(name)!r} is not True or False")
+    retries = options.get("retries", 0)
+    if not isinstance(retries, Retry):
+        _check_whole("retries", retries, least=0)
+    limit = options.get("limit")
+    if limit is not None and not isinstance(limit, Rate):
+        raise TypeError(f"limit={limit!r} is not a gs.Rate, such as gs.Rate(100, per=1.0)")
+    _check_timeout(options)
+
+
+def _check_timeout(options: Options) -> None:
+    """Refuse a `task_timeout` that makes no sense.
+
+    Raises:
+        TypeError: It is not a number.
+        ValueError: It is no length of time, or stands beside a `chunksize`.
+    """
+    timeout = options.get("task_timeout")
+    if timeout is None:
+        return
+    if isinstance(timeout, bool) or not isinstance(timeout, int | float):
+        raise TypeError(f"task_timeout={timeout!r} is not a number of seconds")
+    if not 0 < timeout < float("inf"):
+        raise ValueError(
+            f"task_timeout={timeout!r} is not a number of seconds above 0; None means no limit"
+        )
+    if (options.get("chunksize") or 1) > 1:
+        raise ValueError(
+            f"chunksize={options.get('chunksize')!r} beside task_timeout: a task can only be timed alone"
+        )
+
+
+def _check_whole(name: str, value: object, *, least: int | None) -> None:
+    """Refuse an option that is neither None nor a whole number of at least `least`.
+
+    Raises:
+        TypeError: It is not a whole number.
+        ValueError: It is too small.
+    """
+    if value is None:
+        return
+    if isinstance(value, bool) or not isinstance(value, int):
+        raise TypeError(f"{name}={value!r} is not a whole number")
+    if least is not None and value < least:
+        raise ValueError(f"{name}={value!r} is below {least}")
+
+
+def _source(iterables: tuple[Any, ...], total: int | None, *, star: bool) -> tuple[Source, bool]:
+    """Return where items come from, and whether they are starred.
+
+    Raises:
+        TypeError: There are no inputs, or something that cannot be iterated.
+    """
+    if not iterables:
+        raise TypeError("there are no inputs: give at least one iterable after the function")
+    for place, iterable in enumerate(iterables, 1):
+        if not isinstance(iterable, Iterable | AsyncIterable) and not hasattr(
+            iterable, "__getitem__"
+        ):
+            raise TypeError(f"input {place} is {iterable!r}, which cannot be iterated")
+    if total is None and all(isinstance(iterable, Collection) for iterable in iterables):
+        total = min(builtin_map(len, iterables))
+    if len(iterables) > 1:
+        if star:
+            raise TypeError(
+                f"star=True beside {len(iterables)} iterables: zip them, or leave star out"
+            )
+        if any(_is_async(iterable) for iterable in iterables):
+            raise TypeError(
+                "an asynchronous iterable cannot be paired with others: give one that yields tuples, and star=True"
+            )
+        zipped = zip(*iterables, strict=False)
+        return Source(
+            zipped, total=total, may_block=not all(builtin_map(_is_instant, iterables))
+        ), True
+    (iterable,) = iterables
+    if _is_async(iterable):
+        return Source(aiter(iterable), total=total, is_async=True), star
+    return Source(iter(iterable), total=total, may_block=not _is_instant(iterable)), star
+
+
+_INSTANT = (list, tuple, range, dict, set, frozenset, str, bytes, bytearray, memoryview)
+_INSTANT_VIEWS: tuple[type, ...] = (type({}.keys()), type({}.values()), type({}.items()))
+
+
+def _is_instant(iterable: object) -> bool:
+    """Whether its next item is never waited for."""
+    return type(iterable) in _INSTANT or type(iterable) in _INSTANT_VIEWS
+
+
+def _is_async(iterable: object) -> bool:
+    return isinstance(iterable, AsyncIterable) and not isinstance(iterable, Iterable)
+
+
+def _first_reasons(engine: str | Engine, workers: int | None) -> tuple[str, ...]:
+    """Return what the report says before anything was measured."""
+    if engine == "serial" and workers not in {None, 1}:
+        return ("you asked for serial", f"workers={workers} is ignored there: there is one caller")
+    if engine == "auto":
+        return ()
+    name = engine if isinstance(engine, str) else engine.traits.name
+    return (f"you asked for {name}",)
+
+
+def _obstacle(job: Job, sample: object) -> str | None:
+    """Return why the job cannot go to processes, or None."""
+    from gearshift._work.run_chunk import Task  # only where processes would pay off
+    from gearshift._work.transport import pack_task, why_unpicklable
+    from gearshift.engines.processes import obstacle
+    from gearshift.errors import TransportError
+
+    try:
+        pack_task(Task(job.function, star=job.star, seed=job.seed))
+    except TransportError as error:
+        return str(error)
+    return why_unpicklable(sample) or obstacle()
+
+
+def _is_in_running_loop() -> bool:
+    """Whether an event loop runs in this thread."""
+    import asyncio  # asked for coroutine functions only, which have loaded it mostly
+
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        return False
+    return True

@@ -1,0 +1,1 @@
+"""One run: the ledger of its items, the pump that moves them, the drivers that wait."""

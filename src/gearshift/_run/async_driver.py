@@ -1,0 +1,103 @@
+"""Carry out the pump's steps under `async for`.
+
+Apart from the blocking driver because it needs asyncio, which takes 30 ms to import.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Any
+
+from gearshift._run.pump import Action
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+    from gearshift._run.pump import Pump
+
+__all__ = ["AsyncDriver"]
+
+
+class AsyncDriver:
+    """Waits on the consumer's event loop, and pulls asynchronous sources there."""
+
+    def __init__(self, pump: Pump) -> None:
+        """Begin; the loop is the one that runs at the first step."""
+        self._pump = pump
+        self._pulling: asyncio.Task[None] | None = None
+
+    async def drive(self) -> AsyncIterator[Any]:
+        """Yield outcomes; raise what the run ends with."""
+        pump = self._pump
+        while True:
+            for value in pump.window:
+                yield value
+            step = pump.step()
+            if step.action is Action.PULL:
+                pump.source.pull(step.count)
+            elif step.action is Action.EMIT:
+                await asyncio.sleep(
+                    0
+                )  # a consumer that never waits must not starve the loop's other tasks
+            elif step.action is Action.END:
+                await self.finish()
+                if step.error is not None:
+                    raise step.error
+                return
+            else:
+                if step.count > 0 and self._pulling is None:
+                    self._pulling = asyncio.create_task(pump.source.apull(step.count, pump.wakeup))
+                await self._wait(step.seconds)
+
+    async def finish(self) -> None:
+        """End the pulling and the lane."""
+        if self._pulling is not None:
+            self._pulling.cancel()
+            await asyncio.gather(self._pulling, return_exceptions=True)
+        self._pump.finish(wait=False)
+        await wait_closed(self._pump)
+
+    async def close(self) -> None:
+        """Revoke what has not started, stop what can be stopped, wait for the rest."""
+        if self._pump.revoke():
+            while (seconds := self._pump.drain()) is not None:
+                await self._wait(seconds)
+            await self.finish()
+
+    async def _wait(self, seconds: float | None) -> None:
+        """Return when there is news, an item was pulled, or the time is over."""
+        pump = self._pump
+        loop = asyncio.get_running_loop()
+        news: asyncio.Future[None] = loop.create_future()
+        lane = pump.gears.lane
+        watched = [pump.wakeup.fileno(), *(lane.filenos() if lane is not None else ())]
+        if pump.wakeup.is_set:
+            await asyncio.sleep(0)
+            return
+        timer = loop.call_later(seconds, _resolve, news) if seconds is not None else None
+        if self._pulling is not None:
+            self._pulling.add_done_callback(lambda _: _resolve(news))
+        try:
+            for fd in watched:
+                loop.add_reader(fd, _resolve, news)
+            await news
+        finally:
+            for fd in watched:
+                loop.remove_reader(fd)
+            if timer is not None:
+                timer.cancel()
+            if self._pulling is not None and self._pulling.done():
+                self._pulling = None
+
+
+async def wait_closed(pump: Pump) -> None:
+    """Return when a lane on this loop has ended its tasks, and our engine is gone."""
+    closing = getattr(pump.gears.lane, "wait_closed", None)
+    if closing is not None:
+        await closing()
+    pump.gears.wait_closed()
+
+
+def _resolve(future: asyncio.Future[None]) -> None:
+    if not future.done():
+        future.set_result(None)

@@ -1,0 +1,47 @@
+"""Carry out the pump's steps under `for`.
+
+It keeps nothing that a new iterator would miss: one that an interrupt has ended is
+followed by the next, which goes on where it stopped.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from gearshift._run.pump import Action
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from gearshift._run.pump import Pump
+    from gearshift.engines.base import Job
+
+__all__ = ["drive"]
+
+
+def drive(pump: Pump, job: Job, owner: object) -> Iterator[Any]:  # noqa: ARG001 - held, as said below
+    """Yield outcomes; raise what the run ends with.
+
+    It holds `owner`, the run: one that nobody holds any more is let go.
+
+    `yield from` a list's iterator in `pump.window`: nothing in between can be
+    interrupted, so what leaves the window reaches the consumer.
+    """
+    if not pump.has_started:
+        pump.start(job)
+    while True:
+        yield from pump.window
+        step = pump.step()
+        if step.action is Action.WORK:
+            lane = pump.gears.lane
+            if lane is not None and step.seconds is not None:
+                lane.work(step.seconds)
+        elif step.action is Action.PULL:
+            pump.source.pull(step.count)
+        elif step.action is Action.WAIT:
+            pump.wait(step.seconds)
+        elif step.action is Action.END:
+            pump.finish(wait=step.error is None)
+            if step.error is not None:
+                raise step.error
+            return

@@ -1,0 +1,203 @@
+"""Which engine a run is on, and when auto shifts to another.
+
+    Gears.start() -> lane        an engine by name or instance
+    Gears.observe(...)           auto only: what the first items took
+    Gears.shift(...) -> lane     auto only: the lane for the rest, or None to stay
+
+Engines made here are ended here; an instance of the user's is left alone. Used by the
+pump, in the consumer's thread.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from gearshift._choose.pick import WAITING_SHARE, pick
+from gearshift.facts import Plan, Profile
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from gearshift.engines.base import Engine, Job, Lane, Wakeup
+    from gearshift.facts import Settled
+
+__all__ = ["Gears"]
+
+PROBE_SECONDS = 0.05
+EARLY_ITEMS = 3  # mostly waiting shows after this many, or
+EARLY_SECONDS = 0.009  # this long (CHOOSING, step 2)
+
+
+class Gears:
+    """The engine of a run and, under auto, the choice of it."""
+
+    def __init__(
+        self,
+        *,
+        on: str | Engine,
+        make: Callable[[str, int | None], Engine],
+        workers: int | None,
+        job: Job,
+        coroutine: bool,
+        cores: int,
+        nested: bool,
+        obstacle: Callable[[Any], str | None],
+        in_running_loop: bool = False,
+        reasons: tuple[str, ...] = (),
+    ) -> None:
+        """Prepare; no engine is made yet.
+
+        Args:
+            on: Name of an engine, "auto", or an engine.
+            make: Makes an engine of a name and a number of workers.
+            workers: What the user asked for, or None.
+            job: The run's job.
+            coroutine: The function is a coroutine function.
+            cores: Cores that this process may use.
+            nested: The caller is itself a task of a run.
+            obstacle: Says why processes cannot be used for this job, or None; asked with a value
+                when they would be chosen.
+            in_running_loop: A coroutine function's run is iterated by `for` inside a running event loop.
+            reasons: Words for the report that were decided before.
+        """
+        self._on = on
+        self._make = make
+        self._workers = workers
+        self._job = job
+        self._coroutine = coroutine
+        self._cores = cores
+        self._nested = nested
+        self._obstacle = obstacle
+        self._in_running_loop = in_running_loop
+        self._engine: Engine | None = None
+        self._owns_engine = isinstance(on, str)
+        self._sample: Any = None
+        self._items = 0
+        self._wall_seconds = 0.0
+        self._cpu_seconds = 0.0
+        self._next_look_seconds = PROBE_SECONDS
+        self.is_probing = False
+        self.lane: Lane | None = None
+        self.reasons = reasons
+
+    @property
+    def engine(self) -> Engine | None:
+        """The engine in use, once the run has started."""
+        return self._engine
+
+    @property
+    def workers(self) -> int:
+        """Workers of the engine in use, at least 1."""
+        return self._engine.workers if self._engine is not None else 1
+
+    @property
+    def name(self) -> str:
+        """Name of the engine in use, or of what was asked for."""
+        if self._engine is not None:
+            return self._engine.traits.name
+        return self._on if isinstance(self._on, str) else self._on.traits.name
+
+    def start(self, job: Job, wakeup: Wakeup) -> None:
+        """Open the first lane; `job` knows the consumer's loop."""
+        self._job = job
+        on = self._on
+        if not isinstance(on, str):
+            self._engine, self.lane = on, on.open(job, wakeup)
+            return
+        if on == "auto":
+            on = self._first_gear(job)
+        workers = 1 if self.is_probing else self._workers
+        if on == "serial" and (job.loop is not None or self._in_running_loop):
+            on, workers = (
+                "threads",
+                1,
+            )  # neither may a sync function run on the consumer's loop, nor a second loop in its thread
+        self._open(on, workers, wakeup)
+
+    def observe(self, settled: Settled) -> None:
+        """Learn from outcomes (auto)."""
+        if self.is_probing:
+            self._sample = settled.values[-1]
+            self._items += len(settled.values)
+            self._wall_seconds += settled.busy_seconds
+            self._cpu_seconds += settled.cpu_seconds
+
+    @property
+    def is_look_due(self) -> bool:
+        """Whether enough has been seen to choose (again)."""
+        if not self.is_probing or self._items == 0:
+            return False
+        if self._wall_seconds >= self._next_look_seconds:
+            return True
+        is_early = self._items >= EARLY_ITEMS and self._wall_seconds >= EARLY_SECONDS
+        return is_early and self._cpu_seconds < (1 - WAITING_SHARE) * self._wall_seconds
+
+    def shift(self, remaining: int | None, wakeup: Wakeup) -> None:
+        """Choose for the rest, and open its lane if it is another one; call it when no item is out."""
+        plan = self._plan(remaining)
+        self.reasons = plan.reasons
+        self._next_look_seconds = (
+            max(self._next_look_seconds, self._wall_seconds) * 2
+        )  # the rest was longer than thought
+        if plan.engine == "serial":
+            return
+        self.is_probing = False
+        workers = self._workers if self._workers is not None else plan.workers
+        if self._engine is not None and plan.engine == self._engine.traits.name:
+            self._engine.resize(workers or 1)  # the probe ran on one thread of it
+            return
+        self.close(kill=False)
+        self._open(plan.engine, workers, wakeup)
+
+    def close(self, *, kill: bool) -> None:
+        """Close the lane and, if it is ours, let the engine end by itself."""
+        if self.lane is not None:
+            self.lane.close(kill=kill)
+        if self._engine is not None and self._owns_engine:
+            self._engine.shutdown(wait=False, kill=kill)
+
+    def wait_closed(self) -> None:
+        """Return when our engine is gone."""
+        if self._engine is not None and self._owns_engine:
+            self._engine.shutdown(wait=True)
+
+    def _open(self, name: str, workers: int | None, wakeup: Wakeup) -> None:
+        self._engine = self._make(name, workers)
+        self.lane = self._engine.open(self._job, wakeup)
+
+    def _first_gear(self, job: Job) -> str:
+        """Return where the first items run under auto."""
+        if self._coroutine:
+            plan = pick(self._profile(None))
+            self.reasons = plan.reasons
+            return plan.engine
+        if job.task_timeout is not None:
+            self.reasons = ("a task_timeout needs an engine that can let go of a task",)
+            return "threads"
+        if self._workers == 1:
+            self.reasons = ("workers=1 leaves nothing to choose",)
+        else:
+            self.is_probing = True
+        return "serial"
+
+    def _plan(self, remaining: int | None) -> Plan:
+        """Choose; ask about obstacles to processes only if they would be taken."""
+        profile = self._profile(remaining)
+        plan = pick(profile)
+        if plan.engine == "processes":
+            obstacle = self._obstacle(self._sample)
+            if obstacle is not None:
+                plan = pick(self._profile(remaining, obstacle))
+        return plan
+
+    def _profile(self, remaining: int | None, no_processes: str | None = None) -> Profile:
+        return Profile(
+            items=self._items,
+            wall_seconds=self._wall_seconds,
+            cpu_seconds=self._cpu_seconds,
+            remaining=remaining,
+            cores=self._cores,
+            coroutine=self._coroutine,
+            nested=self._nested,
+            no_processes=no_processes,
+        )

@@ -1,0 +1,449 @@
+"""The only loop of a run: it moves items from the source through a lane to the consumer.
+
+    step: collect (poll, settle, ack) -> shift -> feed (next_chunk, send) -> decide
+    decide -> EMIT | PULL | WORK | WAIT | END, carried out by the driver, then again
+
+A step is bookkeeping and never blocks; a Ctrl-C waits until it is over. What may block
+is carried out between steps and keeps what it has done where the next step finds it, so
+an interrupt loses nothing: pulled items stay in the source, values in the lane until
+`ack`, and what is being emitted in `window`. Only the consumer's thread runs any of it.
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+from dataclasses import dataclass
+from enum import Enum, auto
+from typing import TYPE_CHECKING, Any
+
+from gearshift._choose.tune import ChunkTuner
+from gearshift._run.limits import Buffer, RateGate
+from gearshift.engines.base import Wakeup
+from gearshift.errors import RunCancelledError, TaskTimeoutError, WorkerDiedError
+from gearshift.facts import Failure, Report, Returned, Settled
+from gearshift.host import interrupts_held
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from gearshift._run.gears import Gears
+    from gearshift._run.ledger import Ledger
+    from gearshift._run.source import Source
+    from gearshift.engines.base import Job, Lane
+    from gearshift.facts import Rate
+
+__all__ = ["Action", "Pump", "Step"]
+
+WORK_SECONDS = 0.002  # in the caller's thread at a time; short enough to feel at once
+CHUNK_SECONDS = {
+    True: (WORK_SECONDS, WORK_SECONDS),
+    False: (0.004, 0.05),
+}  # in the caller's thread | elsewhere
+MOST_CHUNK_ITEMS = 4096
+SHOWN_CHARACTERS = 80  # of an item, in a message
+
+
+class Action(Enum):
+    """What the driver is to do next."""
+
+    EMIT = auto()  # give out `window`
+    PULL = auto()  # source.pull(count)
+    WORK = auto()  # lane.work(seconds)
+    WAIT = auto()  # for the wake-up, at most `seconds`
+    END = auto()
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """An action and how much of it."""
+
+    action: Action
+    count: int = 0
+    seconds: float | None = None
+    error: BaseException | None = None  # END: the run ends with it
+
+
+_EMIT = Step(Action.EMIT)
+_WORK = Step(Action.WORK, seconds=WORK_SECONDS)
+
+
+class Pump:
+    """See the module's head."""
+
+    def __init__(
+        self,
+        source: Source,
+        ledger: Ledger,
+        gears: Gears,
+        *,
+        chunksize: int | None = None,
+        buffersize: int | None = None,
+        limit: Rate | None = None,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        """Put the parts together; nothing runs yet.
+
+        Args:
+            source: Where items come from.
+            ledger: Their state.
+            gears: Engine and lane.
+            chunksize: Items in a chunk, or None to keep it tuned.
+            buffersize: Items inside at most, or None for an automatic bound.
+            limit: Starts per time, or None.
+            clock: Monotonic seconds.
+        """
+        self.source = source
+        self.gears = gears
+        self.wakeup = Wakeup()
+        self.window: Iterator[Any] = iter(())
+        self._ledger = ledger
+        self._chunksize = chunksize
+        self._buffer = Buffer(buffersize)
+        self._gate = None if limit is None else RateGate(limit)
+        self._clock = clock
+        self._tuner: ChunkTuner | None = None
+        self._tuned_for: Lane | None = None
+        self._single = False
+        self._is_stepping = False
+        self._started_at: float | None = None
+        self._ended_at: float | None = None
+        self._pull_at: float | None = None  # may-block sources: patience ends
+        self._is_revoked = False
+        self._is_cancelled = False
+        self._error: BaseException | None = None
+        self._abandoned = 0
+        self._busy_seconds = 0.0
+        self._cpu_seconds = 0.0
+
+    @property
+    def has_started(self) -> bool:
+        """Whether a first step was made."""
+        return self._started_at is not None
+
+    @property
+    def has_ended(self) -> bool:
+        """Whether nothing more will come."""
+        return self._ended_at is not None
+
+    def start(self, job: Job) -> None:
+        """Open the first lane."""
+        with interrupts_held():
+            self._started_at = self._clock()
+            self._single = job.task_timeout is not None or self._gate is not None
+            self.gears.start(job, self.wakeup)
+
+    def step(self) -> Step:
+        """Do all the bookkeeping there is, and say what comes next.
+
+        An END carries the error that the run ends with, if any: a failure whose turn has
+        come (`errors="raise"`), what the source raised, WorkerDiedError, RunCancelledError.
+
+        Raises:
+            RuntimeError: Another thread is in a step of this run.
+        """
+        with interrupts_held():
+            if self._is_stepping:
+                raise RuntimeError(
+                    "this run is being iterated by another thread: give each thread a run of its own"
+                )
+            self._is_stepping = True
+            try:
+                if self.wakeup.is_set:
+                    self.wakeup.clear()
+                if self.source.pulled:
+                    self._admit()
+                self._collect()
+                self._end_early()
+                self._shift()
+                self._feed()
+                return self._decide()
+            finally:
+                self._is_stepping = False
+
+    def wait(self, seconds: float | None) -> None:
+        """Block until there is news, at most so long."""
+        lane = self.gears.lane
+        self.wakeup.wait(seconds, lane.filenos() if lane is not None else ())
+
+    def cancel(self) -> None:
+        """End the run soon; from any thread or signal handler."""
+        self._is_cancelled = True
+        self.wakeup.set()
+
+    def abandon(self) -> None:
+        """Let everything go without waiting: nobody holds the run any more."""
+        self.gears.close(kill=True)
+
+    def revoke(self) -> bool:
+        """Begin to close: take back what has not started, stop what can be stopped.
+
+        Returns:
+            Whether there was anything to close.
+        """
+        with interrupts_held():
+            if self.has_ended:
+                return False
+            self._ledger.stop()
+            self.window = iter(())
+            lane = self.gears.lane
+            if lane is not None:
+                lane.close(kill=True)
+            return True
+
+    def drain(self) -> float | None:
+        """Collect what settles after `revoke`.
+
+        Returns:
+            Seconds until the next call at the latest (or on the wake-up), or None when
+            nothing runs any more.
+        """
+        with interrupts_held():
+            self.wakeup.clear()
+            self._collect()
+            if self._ledger.outstanding == 0 or self._error is not None:
+                return None
+            until = self._until(None)
+            return 3600.0 if until is None else until
+
+    def finish(self, *, wait: bool) -> None:
+        """Mark the end and let our engine go."""
+        if self._ended_at is None:
+            self._ended_at = self._clock()
+        self.gears.close(kill=True)
+        if wait:
+            self.gears.wait_closed()
+
+    def report(self) -> Report:
+        """Say what the run did so far."""
+        ledger = self._ledger
+        started = self._started_at
+        until = self._ended_at if self._ended_at is not None else self._clock()
+        engine = self.gears.engine
+        return Report(
+            engine=self.gears.name,
+            workers=engine.workers if engine is not None else 0,
+            reasons=self.gears.reasons,
+            items=ledger.succeeded + ledger.failed,
+            succeeded=ledger.succeeded,
+            failed=ledger.failed,
+            retried=ledger.retried,
+            abandoned=self._abandoned,
+            failures=tuple(ledger.failures),
+            seconds=0.0 if started is None else until - started,
+            busy_seconds=self._busy_seconds,
+            cpu_seconds=self._cpu_seconds,
+            finished=self.has_ended
+            and self._error is None
+            and ledger.inside == 0
+            and ledger.raised is None,
+        )
+
+    def describe(self, failure: Failure) -> None:
+        """Add to an exception which item it was and where it ran; once, also to one that is raised again and again."""
+        notes = getattr(failure.exception, "__notes__", ())
+        if not any(isinstance(note, str) and note.startswith("gearshift: ") for note in notes):
+            tried = "" if failure.attempts == 1 else f", after {failure.attempts} attempts"
+            failure.exception.add_note(
+                f"gearshift: item {failure.index} ({_shown(failure.item)}) on engine {self.gears.name}{tried}"
+            )
+
+    # The parts of a step
+
+    def _admit(self) -> None:
+        """Take in what was pulled."""
+        pulled, self.source.pulled = self.source.pulled, []
+        self._buffer.observe(_size_bytes(pulled[0]))
+        self._ledger.admit(pulled)
+
+    def _collect(self) -> None:
+        """Take outcomes from the lane."""
+        lane = self.gears.lane
+        if lane is None:
+            return
+        try:
+            news = lane.poll()
+        except WorkerDiedError as death:
+            self._error = death
+            self._ledger.stop()
+            self._ledger.forget_outstanding()
+            return
+        now = self._clock()
+        count = 0
+        for each in news:
+            count += 1
+            if isinstance(each, Returned):
+                self._ledger.returned(each.first, each.count)
+            else:
+                self._settle(each, now)
+        if count:
+            lane.ack(count)
+
+    def _settle(self, settled: Settled, now: float) -> None:
+        self._ledger.settle(settled, now)
+        self._busy_seconds += settled.busy_seconds
+        self._cpu_seconds += settled.cpu_seconds
+        if self._tuner is not None:
+            self._tuner.observe(len(settled.values), settled.busy_seconds)
+        self._buffer.observe(_size_bytes(settled.values[0]))
+        self.gears.observe(settled)
+        if (
+            settled.failed
+            and self.gears.engine is not None
+            and self.gears.engine.traits.stops == "abandon"
+        ):
+            self._abandoned += sum(
+                isinstance(fault.exception, TaskTimeoutError) for fault in settled.failed.values()
+            )
+
+    def _end_early(self) -> None:
+        """Revoke what no longer counts: a failure is final, or the run was cancelled."""
+        lane = self.gears.lane
+        if self._is_cancelled and self._error is None:
+            self._error = RunCancelledError("the run was cancelled; what had settled was given out")
+            self._ledger.stop()
+            if lane is not None:
+                lane.close(kill=True)
+                self._collect()
+            engine = self.gears.engine
+            if engine is None or engine.traits.stops not in {"kill", "cancel"}:
+                self._ledger.forget_outstanding()
+        if self._ledger.is_ending and not self._is_revoked and lane is not None:
+            self._is_revoked = True
+            lane.revoke()
+            self._collect()
+
+    def _shift(self) -> None:
+        """Under auto, go to another engine when enough was seen."""
+        if self.gears.is_look_due and self._ledger.outstanding == 0 and not self._ledger.is_ending:
+            self.gears.shift(self._remaining(), self.wakeup)
+
+    def _feed(self) -> None:
+        """Send chunks while the lane has room."""
+        lane = self.gears.lane
+        if lane is None or not self._ledger.unsent or self.gears.is_look_due:
+            return
+        now = self._clock()
+        room = lane.room()
+        length = self._chunk_length()
+        while room > 0:
+            if self._gate is not None and self._gate.opens_at(now) > now:
+                return
+            chunk = self._ledger.next_chunk(length, now)
+            if chunk is None:
+                return
+            if self._gate is not None:
+                self._gate.start(now)
+            lane.send(chunk)
+            room = lane.room()
+
+    def _decide(self) -> Step:
+        """Say what comes next."""
+        ledger = self._ledger
+        window = ledger.emit()
+        if window is not None:
+            self.window = iter(window)
+            return _EMIT
+        if ledger.raised is not None:
+            return Step(Action.END, error=ledger.raised.exception)
+        in_caller = self.gears.engine is not None and self.gears.engine.traits.in_caller
+        if ledger.outstanding and in_caller:
+            return _WORK
+        count = self._wanted()
+        if count > 0 and not self.source.is_async:
+            return self._pull_or_listen(count)
+        if (
+            ledger.outstanding == 0
+            and ledger.unsent == 0
+            and (self.source.is_exhausted or ledger.is_ending)
+        ):
+            return Step(Action.END, error=self._error or self.source.error)
+        return Step(Action.WAIT, count=count, seconds=self._until(None))
+
+    def _pull_or_listen(self, count: int) -> Step:
+        """Pull, after listening for outcomes for as long as the source's nature asks."""
+        if self._ledger.outstanding and self.source.may_block:
+            now = self._clock()
+            if self._pull_at is None:
+                engine = self.gears.engine
+                self._pull_at = now + self.source.patience(
+                    engine.traits.start_seconds if engine is not None else 0.0
+                )
+            if now < self._pull_at:
+                return Step(Action.WAIT, seconds=self._until(self._pull_at))
+        self._pull_at = None
+        return Step(Action.PULL, count=count)
+
+    def _wanted(self) -> int:
+        """Return how many items to pull now: what the lane takes and the buffer holds."""
+        ledger = self._ledger
+        lane = self.gears.lane
+        if self.source.is_exhausted or ledger.is_ending or lane is None or self.gears.is_look_due:
+            return 0
+        if ledger.has_sendable(self._clock()):
+            return 0
+        room = lane.room()
+        if room <= 0:
+            return 0
+        length = self._chunk_length()
+        capacity = (room + self.gears.workers) * length
+        return max(
+            0, min(self.source.batch, room * length, self._buffer.space(ledger.inside, capacity))
+        )
+
+    def _chunk_length(self) -> int:
+        """Return the length of the next chunk."""
+        if self._single:
+            return 1
+        engine = self.gears.engine
+        if self._tuner is None or self._tuned_for is not self.gears.lane:
+            in_caller = engine is not None and engine.traits.in_caller
+            shortest, longest = CHUNK_SECONDS[in_caller]
+            is_loop = engine is not None and engine.traits.coroutines_only
+            self._tuner = ChunkTuner(
+                workers=self.gears.workers,
+                shortest_seconds=shortest,
+                longest_seconds=longest,
+                most_items=1 if is_loop else MOST_CHUNK_ITEMS,
+                fixed=self._chunksize,
+            )
+            self._tuned_for = self.gears.lane
+        return self._tuner.length(self._remaining())
+
+    def _remaining(self) -> int | None:
+        """Return how many items are not handed out yet, where that is known."""
+        if self.source.is_exhausted:
+            return self._ledger.unsent
+        if self.source.total is None:
+            return None
+        return max(0, self.source.total - self._ledger.admitted) + self._ledger.unsent
+
+    def _until(self, at: float | None) -> float | None:
+        """Return the seconds to the next thing that happens by itself, or None."""
+        lane = self.gears.lane
+        times = [at, self._ledger.next_due, lane.deadline() if lane is not None else None]
+        now = self._clock()
+        if self._gate is not None and self._ledger.has_sendable(now):
+            times.append(self._gate.opens_at(now))
+        known = [time_ for time_ in times if time_ is not None]
+        return max(0.0, min(known) - now) if known else None
+
+
+def _size_bytes(value: object) -> int:
+    """Return about what a value occupies: its buffer where it says so, else its own size."""
+    size = getattr(value, "nbytes", None)
+    if isinstance(size, int):
+        return size
+    try:
+        return sys.getsizeof(value)
+    except Exception:
+        return 0
+
+
+def _shown(item: object) -> str:
+    """Write an item for a message: short, and even where its `repr` fails."""
+    try:
+        text = repr(item)
+    except Exception:
+        return f"a {type(item).__qualname__} whose repr fails"
+    return text if len(text) <= SHOWN_CHARACTERS else f"{text[: SHOWN_CHARACTERS - 3]}..."

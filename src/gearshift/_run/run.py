@@ -1,0 +1,193 @@
+"""`Run`: one execution of a function over its inputs, as the user holds it."""
+
+from __future__ import annotations
+
+import _thread
+import contextlib
+import warnings
+from dataclasses import replace
+from typing import TYPE_CHECKING, Generic, Self, TypeVar
+
+from gearshift._run.drivers import drive
+from gearshift.errors import RunClosedError
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Iterator
+    from types import TracebackType
+
+    from gearshift._run.async_driver import AsyncDriver
+    from gearshift._run.pump import Pump
+    from gearshift.engines.base import Job
+    from gearshift.facts import Report
+
+__all__ = ["Run"]
+
+R_co = TypeVar("R_co", covariant=True)
+
+
+class Run(Generic[R_co]):
+    """The values of a run, for `for` and `async for`; nothing runs before the first is asked for.
+
+    Leaving `with` (or `close`) revokes what has not started, stops what can be stopped,
+    waits for the rest, and leaves nothing behind. A loop that ends early without `with`
+    does the same in the background once nobody holds the run. After an interrupt a new
+    loop over the same run goes on where the last one stopped.
+    """
+
+    def __init__(self, pump: Pump, job: Job) -> None:
+        """Hold what moves the items; `gs.map` makes runs."""
+        self._pump = pump
+        self._job = job
+        self._driver: AsyncDriver | None = None
+        self._is_closed = False
+
+    @property
+    def report(self) -> Report:
+        """What the run did so far."""
+        return self._pump.report()
+
+    def __iter__(self) -> Iterator[R_co]:
+        """Return an iterator over the values.
+
+        Raises:
+            RunClosedError: The run was closed before its end.
+            RuntimeError: The run was begun with `async for`.
+            TypeError: The inputs are asynchronous.
+        """
+        if self._driver is not None:
+            raise RuntimeError("this run was begun with `async for`; go on with that")
+        if self._pump.source.is_async:
+            raise TypeError("the inputs are an asynchronous iterable: loop with `async for`")
+        self._check_open()
+        return drive(self._pump, self._job, self)
+
+    def __next__(self) -> R_co:
+        """Return the next value.
+
+        Raises:
+            StopIteration: There is none.
+        """
+        for value in self:
+            return value
+        raise StopIteration
+
+    async def __aiter__(self) -> AsyncIterator[R_co]:
+        """Return an asynchronous iterator over the values.
+
+        Raises:
+            RunClosedError: The run was closed before its end.
+            RuntimeError: The run was begun with `for`.
+        """
+        self._check_open()
+        if self._driver is None:
+            import asyncio  # 30 ms that only `async for` pays
+
+            from gearshift._run.async_driver import AsyncDriver  # the same
+
+            if self._pump.has_started:
+                raise RuntimeError("this run was begun with `for`; go on with that")
+            self._job = replace(self._job, loop=asyncio.get_running_loop())
+            self._driver = AsyncDriver(self._pump)
+            self._pump.start(self._job)
+        async for value in self._driver.drive():
+            yield value
+
+    def cancel(self) -> None:
+        """End the run soon, from any thread or signal handler; tasks that run are stopped where that is possible.
+
+        Whoever iterates it gets what had settled, and then RunCancelledError.
+        """
+        self._pump.cancel()
+
+    def close(self) -> None:
+        """End the run now: revoke what has not started, stop what can be stopped, wait for the rest."""
+        self._is_closed = True
+        pump = self._pump
+        if not pump.has_started:
+            pump.finish(wait=False)
+            return
+        if self._driver is not None and self._is_on_loop():
+            pump.revoke()  # its tasks end when the loop runs again: it cannot wait for them here
+            pump.finish(wait=False)
+            return
+        is_drained = False
+        try:
+            if pump.revoke():
+                while (seconds := pump.drain()) is not None:
+                    pump.wait(seconds)
+            is_drained = True
+        finally:
+            pump.finish(wait=is_drained)
+
+    async def aclose(self) -> None:
+        """End the run now, from the event loop that iterates it."""
+        self._is_closed = True
+        if self._driver is None:
+            self.close()
+        else:
+            await self._driver.close()
+
+    def __enter__(self) -> Self:
+        """Return the run; leaving the block closes it."""
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        """Close the run."""
+        self.close()
+
+    async def __aenter__(self) -> Self:
+        """Return the run; leaving the block closes it."""
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        """Close the run."""
+        await self.aclose()
+
+    def __del__(self) -> None:
+        """Let go of what still runs; never blocks, never takes a lock."""
+        pump: Pump | None = getattr(self, "_pump", None)
+        if pump is None or pump.has_ended:
+            return
+        if not pump.has_started:
+            warnings.warn(
+                "a run of gearshift was never iterated, so nothing ran: "
+                "loop over it, or call gs.each for the side effect",
+                RuntimeWarning,
+                stacklevel=2,
+                source=self,
+            )
+            return
+        with contextlib.suppress(
+            RuntimeError
+        ):  # the interpreter ends; the engines see to it themselves
+            _thread.start_new_thread(pump.abandon, ())
+
+    def __repr__(self) -> str:
+        """Say which engine, and how far it is."""
+        report = self.report
+        return (
+            f"<gearshift.Run on {report.engine}: {report.items} items done, {report.failed} failed>"
+        )
+
+    def _check_open(self) -> None:
+        if self._is_closed and not self._pump.report().finished:
+            raise RunClosedError("this run was closed before its end: start another with gs.map")
+
+    def _is_on_loop(self) -> bool:
+        """Whether the consumer's loop runs in this very thread."""
+        import asyncio  # loaded already: there is a driver
+
+        try:
+            return asyncio.get_running_loop() is self._job.loop
+        except RuntimeError:
+            return False

@@ -1,0 +1,139 @@
+"""Where items come from, pulled in the consumer's thread and never further than asked.
+
+A pull may block for ever, and an interrupt may strike in it: what was pulled stays in
+`pulled`, whatever happens. Pulls start at one item and double only while a pull takes
+under 1 ms: filling a buffer of 16 from a slow generator would delay the first result.
+"""
+
+from __future__ import annotations
+
+import time
+from itertools import islice
+from typing import TYPE_CHECKING, Any
+
+from gearshift.errors import RunClosedError
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Iterator
+
+    from gearshift.engines.base import Wakeup
+
+__all__ = ["Source"]
+
+FAST_SECONDS = 0.001
+MOST_ITEMS = 4096
+PROVEN_PULLS = 4  # fast ones after which a source is taken for one that does not fall silent
+LEAST_PATIENCE_SECONDS = 0.002
+MOST_PATIENCE_SECONDS = 0.25
+LISTENING_SHARE = 0.1  # of a slow source's time that may go to waiting for outcomes instead
+
+
+class Source:
+    """An iterator, pulled in batches; `batch` is how many it is good for at once."""
+
+    def __init__(
+        self,
+        iterator: Iterator[Any] | AsyncIterator[Any],
+        *,
+        total: int | None = None,
+        may_block: bool = True,
+        is_async: bool = False,
+    ) -> None:
+        """Wrap the iterator.
+
+        Args:
+            iterator: Where items come from.
+            total: How many there are, where that is known.
+            may_block: The next item may take its time: it is not a list or the like.
+            is_async: It is an asynchronous iterator.
+        """
+        self._iterator: Any = iterator
+        self.total = total
+        self.may_block = may_block
+        self.is_async = is_async
+        self.pulled: list[Any] = []
+        self.is_exhausted = False
+        self.error: BaseException | None = None
+        self.batch = 1 if may_block else MOST_ITEMS
+        self._pulls = 0
+        self._last_seconds = 0.0
+
+    def pull(self, count: int) -> None:
+        """Get up to `count` items into `pulled`.
+
+        What the source raises is kept in `error`: items before it have their turn first.
+
+        Raises:
+            KeyboardInterrupt: Struck inside the source, which is not asked again.
+        """
+        started = time.perf_counter()
+        before = len(self.pulled)
+        try:
+            self.pulled.extend(islice(self._iterator, count))
+        except Exception as error:
+            self.fail(error)
+        except BaseException as interrupt:
+            self.interrupt(interrupt)
+            raise
+        else:
+            self.is_exhausted = len(self.pulled) - before < count
+        self._note(count, time.perf_counter() - started)
+
+    async def apull(self, count: int, wakeup: Wakeup) -> None:
+        """Get up to `count` items of an asynchronous iterator into `pulled`, waking the driver at each."""
+        try:
+            for _ in range(count):
+                self.pulled.append(await anext(self._iterator))
+                wakeup.set()
+        except StopAsyncIteration:
+            self.is_exhausted = True
+        except Exception as error:
+            self.fail(error)
+        except BaseException as interrupt:
+            self.interrupt(interrupt)
+            raise
+
+    def fail(self, error: BaseException) -> None:
+        """End with an error, to be raised after the items before it."""
+        self.error = error
+        self.is_exhausted = True
+
+    def interrupt(self, interrupt: BaseException) -> None:
+        """End because an interrupt struck inside: a generator does not survive that."""
+        self.fail(
+            RunClosedError(
+                "the run was interrupted while it took an item from its source, and cannot go on"
+            )
+        )
+        assert self.error is not None
+        self.error.__cause__ = interrupt
+
+    def patience(self, start_seconds: float) -> float:
+        """Return how long to wait for outcomes in flight before a pull that may block.
+
+        A source that falls silent after an item must not keep that item's outcome from
+        the consumer; a source that is merely slow must not be slowed by more than a tenth.
+
+        Args:
+            start_seconds: What the engine needs to give its first outcome.
+        """
+        if not self.may_block:
+            return 0.0
+        listening = (
+            self._last_seconds * LISTENING_SHARE if self._last_seconds > FAST_SECONDS else 0.0
+        )
+        if self._pulls == 1:
+            listening = max(listening, LEAST_PATIENCE_SECONDS + 3 * start_seconds)
+        elif self._pulls < PROVEN_PULLS:
+            listening = max(listening, LEAST_PATIENCE_SECONDS)
+        return min(listening, MOST_PATIENCE_SECONDS)
+
+    def _note(self, count: int, seconds: float) -> None:
+        """Choose the next batch."""
+        self._pulls += 1
+        self._last_seconds = seconds
+        if seconds >= FAST_SECONDS and self.may_block:
+            self.batch = 1
+            self._pulls = min(self._pulls, 2)  # to be proven again
+        elif count >= self.batch:
+            self.batch = min(self.batch * 2, MOST_ITEMS)

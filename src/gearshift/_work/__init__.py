@@ -1,0 +1,1 @@
+"""What runs inside a worker, on every engine: the one place that calls users' functions."""

@@ -1,0 +1,411 @@
+"""Functions, items and outcomes as bytes, for workers that share no memory.
+
+    parent: pack_task, pack_items --bytes--> worker: run_packed --bytes--> parent: unpack
+
+The standard pickle does the common case. What it cannot do, or what is made of classes
+that live in `__main__` or a notebook cell, goes by value with cloudpickle: function and
+items must agree on such a class, so both go the same way. Whatever cannot travel is
+found item by item and charged to that item alone.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import os
+import pickle
+import traceback
+from contextvars import Context
+from dataclasses import dataclass
+from types import FunctionType
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import cloudpickle
+
+from gearshift._work.run_chunk import ChunkRun, Task, name_of
+from gearshift._work.scope import DEPTH_VARIABLE, Scope
+from gearshift.errors import RemoteError, TransportError
+from gearshift.facts import Chunk, Fault, Settled
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+__all__ = [
+    "PackedFault",
+    "PackedItems",
+    "PackedOutcome",
+    "PackedTask",
+    "RemoteTraceback",
+    "pack_items",
+    "pack_task",
+    "run_packed",
+    "unpack",
+    "why_unpicklable",
+]
+
+_E = TypeVar("_E", bound=BaseException)
+
+_PROTOCOL = pickle.HIGHEST_PROTOCOL
+_KEPT_TASKS = 8  # unpickled functions that a worker keeps for the next chunk
+
+
+class RemoteTraceback(Exception):  # noqa: N818 - it is a text to be shown as a cause, not an error of its own
+    """Shows the traceback of another process above the exception's own."""
+
+    def __init__(self, text: str) -> None:
+        """Keep the text."""
+        super().__init__(text)
+        self.text = text
+
+    def __str__(self) -> str:
+        """Return the traceback, set apart from the one below it."""
+        return f'\n"""\n{self.text}"""'
+
+
+@dataclass(frozen=True, slots=True)
+class PackedTask:
+    """A task as bytes, with a digest by which workers recognise it."""
+
+    data: bytes
+    digest: bytes
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class PackedItems:
+    """Consecutive items as bytes: all together, or each by itself."""
+
+    first: int
+    count: int
+    attempt: int
+    whole: bytes | None
+    each: tuple[bytes, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class PackedFault:
+    """A fault as bytes; `exception` is None where it cannot travel itself."""
+
+    exception: bytes | None
+    type_name: str
+    message: str
+    traceback: str
+    notes: tuple[str, ...]
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class PackedOutcome:
+    """What a worker sends back.
+
+    Attributes:
+        whole: The values together, or None.
+        each: The values one by one, where they are of classes that may not be rebuilt.
+        faults: By index.
+        busy_seconds: As in `Settled`.
+        cpu_seconds: As in `Settled`.
+        unreadable: The worker could not rebuild the items together and ran none.
+    """
+
+    whole: bytes | None
+    each: tuple[bytes | None, ...] = ()
+    faults: dict[int, PackedFault] | None = None
+    busy_seconds: float = 0.0
+    cpu_seconds: float = 0.0
+    unreadable: bool = False
+
+
+def pack_task(task: Task) -> PackedTask:
+    """Pickle the function.
+
+    Raises:
+        TransportError: It, or something it refers to, cannot be pickled.
+    """
+    try:
+        data = cloudpickle.dumps((task.function, task.star, task.seed), _PROTOCOL)
+    except Exception as exception:
+        raise TransportError(
+            f"function {name_of(task.function)} cannot be sent to another process: {_words(exception)}. "
+            "Make what it refers to inside the function (gs.per_worker does it once per worker), "
+            'or use on="threads"'
+        ) from exception
+    return PackedTask(data, hashlib.blake2b(data, digest_size=16).digest(), name_of(task.function))
+
+
+def pack_items(chunk: Chunk, *, singly: bool = False) -> tuple[list[PackedItems], dict[int, Fault]]:
+    """Pickle the items of a chunk.
+
+    Args:
+        chunk: The items.
+        singly: Pickle each by itself, so that a worker can say which one it cannot rebuild.
+
+    Returns:
+        What can be sent, in ranges of consecutive items; and a fault, by index, for
+        each item that cannot.
+    """
+    if not singly:
+        try:
+            return [
+                PackedItems(
+                    chunk.first, len(chunk.items), chunk.attempt, _dumps(list(chunk.items))[0]
+                )
+            ], {}
+        except Exception:  # noqa: S110 - some item is at fault: the loop below finds out which
+            pass
+    ranges: list[PackedItems] = []
+    faults: dict[int, Fault] = {}
+    good: list[bytes] = []
+
+    def close_range(stop: int) -> None:
+        if good:
+            ranges.append(
+                PackedItems(stop - len(good), len(good), chunk.attempt, None, tuple(good))
+            )
+            good.clear()
+
+    for index, item in enumerate(chunk.items, chunk.first):
+        try:
+            good.append(_dumps(item)[0])
+        except Exception as exception:
+            close_range(index)
+            faults[index] = Fault(_transport_error(f"item {index}", item, exception))
+    close_range(chunk.first + len(chunk.items))
+    return ranges, faults
+
+
+def run_packed(packed: PackedTask, items: PackedItems) -> PackedOutcome:
+    """Run a chunk in this worker and return its outcomes as bytes."""
+    try:
+        task = _task(packed)
+    except Exception as exception:
+        error = TransportError(
+            f"function {packed.name} cannot be rebuilt in a worker process: {_words(exception)}. "
+            "What it imports must be importable there"
+        )
+        fault = _pack_fault(Fault(error))
+        faults = dict.fromkeys(range(items.first, items.first + items.count), fault)
+        return PackedOutcome(None, (None,) * items.count, faults)
+    if items.whole is None:
+        return _pack_settled(_run_each(task, items))
+    try:
+        rebuilt: list[Any] = pickle.loads(items.whole)
+    except Exception:
+        return PackedOutcome(None, unreadable=True)  # the parent sends them again, one by one
+    return _pack_settled(_run(task, Chunk(items.first, rebuilt, items.attempt)))
+
+
+def unpack(outcome: PackedOutcome, first: int) -> Settled:
+    """Rebuild a chunk's outcomes in the parent; a value that cannot be rebuilt is its item's fault."""
+    faults = {index: _unpack_fault(fault) for index, fault in (outcome.faults or {}).items()}
+    if outcome.whole is not None:
+        values: Sequence[Any] = pickle.loads(outcome.whole)
+        return Settled(first, values, faults, outcome.busy_seconds, outcome.cpu_seconds)
+    rebuilt: list[Any] = []
+    for index, data in enumerate(outcome.each, first):
+        value = None
+        if data is not None:
+            try:
+                value = pickle.loads(data)
+            except Exception as exception:
+                faults[index] = Fault(
+                    _caused(
+                        TransportError(
+                            f"the result of item {index} cannot be rebuilt here: {_words(exception)}"
+                        ),
+                        exception,
+                    )
+                )
+        rebuilt.append(value)
+    return Settled(first, rebuilt, faults, outcome.busy_seconds, outcome.cpu_seconds)
+
+
+def why_unpicklable(result: Any) -> str | None:
+    """Return why a result cannot travel, or None."""
+    try:
+        _dumps(result)
+    except Exception as exception:
+        return f"its results ({type(result).__qualname__}) cannot be pickled: {_words(exception)}"
+    return None
+
+
+# The worker's side
+
+_tasks: dict[bytes, Task] = {}
+_scope: Scope | None = None
+
+
+def _task(packed: PackedTask) -> Task:
+    """Return the function, rebuilt once per worker."""
+    task = _tasks.get(packed.digest)
+    if task is None:
+        function, star, seed = pickle.loads(packed.data)
+        while len(_tasks) >= _KEPT_TASKS:
+            del _tasks[next(iter(_tasks))]
+        task = _tasks[packed.digest] = Task(function, star=star, seed=seed)
+    return task
+
+
+def _worker_scope() -> Scope:
+    """Return this process's scope, which is closed when the process ends in an orderly way."""
+    global _scope  # noqa: PLW0603 - a process has one
+    if _scope is None:
+        from multiprocessing.util import Finalize  # workers only; they skip `atexit`
+
+        _scope = Scope()
+        Finalize(None, _scope.close, exitpriority=10)
+        os.environ[DEPTH_VARIABLE] = "1"
+    return _scope
+
+
+def _run(task: Task, chunk: Chunk) -> Settled:
+    """Run items in this thread."""
+    run = ChunkRun(task, chunk, _worker_scope(), Context())
+    run.advance()
+    settled = run.take()
+    assert settled is not None
+    return settled
+
+
+def _run_each(task: Task, items: PackedItems) -> Settled:
+    """Rebuild and run items one by one."""
+    values: list[Any] = []
+    failed: dict[int, Fault] = {}
+    busy = cpu = 0.0
+    for index, data in enumerate(items.each, items.first):
+        try:
+            item = pickle.loads(data)
+        except Exception as exception:
+            error = TransportError(
+                f"item {index} cannot be rebuilt in a worker process: {_words(exception)}"
+            )
+            failed[index] = Fault(_caused(error, exception))
+            values.append(None)
+            continue
+        settled = _run(task, Chunk(index, (item,), items.attempt))
+        values += settled.values
+        failed.update(settled.failed)
+        busy += settled.busy_seconds
+        cpu += settled.cpu_seconds
+    return Settled(items.first, values, failed, busy, cpu)
+
+
+def _pack_settled(settled: Settled) -> PackedOutcome:
+    """Pickle outcomes: together if they are of built-in types alone, else one by one."""
+    faults = {index: _pack_fault(fault) for index, fault in settled.failed.items()}
+    try:
+        data, is_plain = _dumps(list(settled.values))
+    except Exception:
+        is_plain = False
+    if is_plain:
+        return PackedOutcome(data, (), faults, settled.busy_seconds, settled.cpu_seconds)
+    each: list[bytes | None] = []
+    for index, value in enumerate(settled.values, settled.first):
+        try:
+            each.append(_dumps(value)[0])
+        except Exception as exception:
+            each.append(None)
+            faults[index] = _pack_fault(
+                Fault(_transport_error(f"the result of item {index}", value, exception))
+            )
+    return PackedOutcome(None, tuple(each), faults, settled.busy_seconds, settled.cpu_seconds)
+
+
+def _pack_fault(fault: Fault) -> PackedFault:
+    """Pickle an exception, if it survives the way there and back."""
+    exception = fault.exception
+    try:
+        data: bytes | None = _dumps(exception)[0]
+        if type(pickle.loads(data or b"")) is not type(exception):
+            data = None
+    except Exception:
+        data = None
+    return PackedFault(
+        data,
+        f"{type(exception).__module__}.{type(exception).__qualname__}".removeprefix("builtins."),
+        _words(exception, with_type=False),
+        "".join(traceback.format_exception(exception)),
+        tuple(str(note) for note in getattr(exception, "__notes__", ())),
+        fault.seconds,
+    )
+
+
+def _unpack_fault(fault: PackedFault) -> Fault:
+    """Rebuild an exception, with the worker's traceback as its cause."""
+    exception: BaseException
+    try:
+        exception = pickle.loads(fault.exception or b"")
+    except Exception:
+        exception = RemoteError(fault.type_name, fault.message)
+        for note in fault.notes:
+            exception.add_note(note)
+    return Fault(_caused(exception, RemoteTraceback(fault.traceback)), fault.seconds)
+
+
+# Pickling
+
+
+class _ByValue(Exception):  # noqa: N818 - a signal between the two functions below
+    """What is pickled refers to something that the other side cannot import."""
+
+
+class _Pickler(pickle.Pickler):
+    """The standard pickler, noting what is not of a built-in type."""
+
+    is_plain = True
+
+    def reducer_override(self, obj: Any) -> Any:
+        """See every object that is not of a built-in type.
+
+        Raises:
+            _ByValue: The other side could not import it.
+        """
+        self.is_plain = False
+        home = obj.__module__ if isinstance(obj, type | FunctionType) else type(obj).__module__
+        if home == "__main__" or _travels_by_value(home):
+            raise _ByValue
+        return NotImplemented
+
+
+def _travels_by_value(module: str | None) -> bool:
+    """Whether the module was registered with cloudpickle, itself or its package."""
+    registered = cloudpickle.list_registry_pickle_by_value()
+    return (
+        bool(registered)
+        and module is not None
+        and any(module == name or module.startswith(f"{name}.") for name in registered)
+    )
+
+
+def _dumps(value: Any) -> tuple[bytes, bool]:
+    """Pickle; also return whether built-in types are all there is."""
+    buffer = io.BytesIO()
+    pickler = _Pickler(buffer, _PROTOCOL)
+    try:
+        pickler.dump(value)
+    except Exception:
+        return cloudpickle.dumps(value, _PROTOCOL), False
+    return buffer.getvalue(), pickler.is_plain
+
+
+def _transport_error(what: str, value: Any, exception: BaseException) -> TransportError:
+    """Return the error of an item or result that cannot be pickled."""
+    error = TransportError(
+        f"{what} ({type(value).__qualname__}) cannot be sent to another process: {_words(exception)}. "
+        'Send what it is made from instead, or use on="threads"'
+    )
+    return _caused(error, exception)
+
+
+def _caused(error: _E, cause: BaseException) -> _E:
+    """Return the error with its cause, as `raise ... from` sets it."""
+    error.__cause__ = cause
+    return error
+
+
+def _words(exception: BaseException, *, with_type: bool = True) -> str:
+    """Return an exception's words, even where its own `__str__` fails."""
+    try:
+        words = str(exception)
+    except Exception:
+        words = "(its __str__ raised)"
+    return f"{type(exception).__name__}: {words}" if with_type else words

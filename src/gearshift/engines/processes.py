@@ -1,0 +1,174 @@
+"""Processes: pure Python on all cores.
+
+For now the standard library's pool behind `ForeignLane`; a pool of our own replaces it.
+What that one cannot do is refused: `task_timeout`, and surviving a worker's death.
+
+Workers are forked where that is safe, all at once and from the caller's thread: no
+other thread of the program may exist, since a child forked beside one inherits its
+locks, held for ever. Elsewhere they come from a fork server, which imports the main
+module again.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+import signal
+import sys
+import threading
+from concurrent.futures import ProcessPoolExecutor
+from typing import TYPE_CHECKING, Any
+
+from gearshift.engines.base import check_workers
+from gearshift.engines.executor import EngineExecutor
+from gearshift.engines.foreign import ForeignLane
+from gearshift.errors import UnsupportedError
+from gearshift.facts import Traits
+from gearshift.host import cores, interrupts_held
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from multiprocessing.context import BaseContext
+
+    from gearshift.engines.base import Job, Wakeup
+
+__all__ = ["ProcessExecutor", "obstacle"]
+
+TRAITS = Traits(
+    name="processes",
+    parallel_python=True,
+    shares_memory=False,
+    pickles=True,
+    start_seconds=0.1,
+    handoff_seconds=1.5e-4,
+)
+
+_HARMLESS_THREADS = (
+    "QueueFeederThread",
+)  # the standard library's own, which hold no lock of others
+
+
+class ProcessExecutor(EngineExecutor):
+    """Runs tasks in worker processes."""
+
+    def __init__(
+        self,
+        workers: int | None = None,
+        *,
+        mp_context: BaseContext | None = None,
+        initializer: Callable[..., object] | None = None,
+        initargs: tuple[Any, ...] = (),
+    ) -> None:
+        """Begin without a process; they start at the first use.
+
+        Args:
+            workers: Processes, as many as usable cores if not said.
+            mp_context: How to start them, from `multiprocessing.get_context`; found out if not said.
+            initializer: Called once in every worker at its start.
+            initargs: Its arguments.
+
+        Raises:
+            TypeError: `workers` is not a whole number.
+            ValueError: `workers` is below 1.
+        """
+        super().__init__()
+        check_workers(workers)
+        self._workers = cores() if workers is None else workers
+        self._mp_context = mp_context
+        self._initializer = initializer
+        self._initargs = initargs
+        self._pool: ProcessPoolExecutor | None = None
+
+    @property
+    def traits(self) -> Traits:
+        """What it can do and what it costs."""
+        return TRAITS
+
+    @property
+    def workers(self) -> int:
+        """Processes."""
+        return self._workers
+
+    def open(self, job: Job, wakeup: Wakeup) -> ForeignLane:
+        """Return a lane for this job.
+
+        Raises:
+            RuntimeError: The engine was shut down.
+            TransportError: The function cannot be pickled.
+            UnsupportedError: The job has a `task_timeout`, which this pool cannot keep yet.
+        """
+        if self._is_shut:
+            raise RuntimeError("this ProcessExecutor was shut down: make a new one")
+        return ForeignLane(self._started(), self._workers, TRAITS, job, wakeup)
+
+    def resize(self, workers: int) -> None:
+        """Refuse: this pool keeps its size.
+
+        Raises:
+            UnsupportedError: Always.
+        """
+        raise UnsupportedError(
+            f"workers={workers!r}: engine processes has {self._workers} and cannot be resized yet; make a new one"
+        )
+
+    def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Any:
+        """Schedule one call; see `concurrent.futures.Executor.submit`."""
+        if not self._is_shut:
+            self._started()  # from this thread, before there is a courier: so they may be forked
+        return super().submit(fn, *args, **kwargs)
+
+    def _started(self) -> ProcessPoolExecutor:
+        """Return the pool, with its workers on their way."""
+        if self._pool is None:
+            method = self._mp_context or multiprocessing.get_context(start_method())
+            with interrupts_held():
+                pool = ProcessPoolExecutor(
+                    self._workers,
+                    method,
+                    initializer=_begin_worker,
+                    initargs=(self._initializer, self._initargs),
+                )
+                pool.submit(int)  # starts them: all at once where they are forked
+                self._pool = pool
+        return self._pool
+
+    def _end(self, *, wait: bool, kill: bool) -> None:
+        """Let the workers end after what they run."""
+        if self._pool is not None:
+            self._pool.shutdown(wait=wait, cancel_futures=True)
+
+    def _forget(self) -> None:
+        """Begin anew in a forked child: the pool is the parent's."""
+        super()._forget()
+        self._pool = None
+
+
+def start_method() -> str:
+    """Return how workers are started here: "fork" where nothing forbids it."""
+    if sys.platform != "linux":
+        return "spawn"
+    others = [
+        thread
+        for thread in threading.enumerate()
+        if thread is not threading.current_thread()
+        and thread.name not in _HARMLESS_THREADS
+        and type(thread).__name__ != "_ExecutorManagerThread"
+    ]
+    return "forkserver" if others else "fork"
+
+
+def obstacle() -> str | None:
+    """Return why worker processes should not be started unasked, or None."""
+    main = sys.modules.get("__main__")
+    if start_method() == "fork" or getattr(main, "__file__", None) is None:
+        return None
+    return (
+        "other threads are running, so that workers would import the main program again; "
+        'if that is guarded by `if __name__ == "__main__":`, say on="processes"'
+    )
+
+
+def _begin_worker(initializer: Callable[..., object] | None, initargs: tuple[Any, ...]) -> None:
+    """Leave Ctrl-C to the parent: with SIG_IGN, programs that tasks start would ignore it too."""
+    signal.signal(signal.SIGINT, lambda _signum, _frame: None)
+    if initializer is not None:
+        initializer(*initargs)

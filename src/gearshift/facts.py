@@ -1,0 +1,331 @@
+"""Frozen values that the rooms hand to one another: what is, never what to do.
+
+Apart from the rest so that pure rooms (`_choose`, the ledger) and busy ones (engines,
+pump) speak of the same things without importing each other. No value here holds a
+thread, a file or a clock. Times are float seconds.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Literal
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+__all__ = [
+    "Chunk",
+    "Failure",
+    "Fault",
+    "Plan",
+    "Profile",
+    "Rate",
+    "Report",
+    "Retry",
+    "Returned",
+    "Settled",
+    "Traits",
+]
+
+Stops = Literal["kill", "cancel", "abandon", "no"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Traits:
+    """What an engine can do and what it costs.
+
+    Attributes:
+        name: The engine's name, as in `on=`.
+        parallel_python: Two tasks of pure Python run at the same time.
+        shares_memory: Tasks see and may change the caller's objects.
+        pickles: Function, items and outcomes are pickled on their way.
+        in_caller: Tasks run in the thread that iterates the run.
+        coroutines_only: Tasks must be coroutine functions.
+        stops: How a running task is stopped: killed, cancelled, abandoned, or not at all.
+        survives_death: The death of a worker costs its item only.
+        resizable: `resize` changes the number of workers while it runs.
+        start_seconds: Typical time from nothing to the first worker.
+        handoff_seconds: Typical time to send one chunk and get its answer.
+    """
+
+    name: str
+    parallel_python: bool = False
+    shares_memory: bool = True
+    pickles: bool = False
+    in_caller: bool = False
+    coroutines_only: bool = False
+    stops: Stops = "no"
+    survives_death: bool = False
+    resizable: bool = False
+    start_seconds: float = 0.0
+    handoff_seconds: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Chunk:
+    """Items sent together.
+
+    Attributes:
+        first: Index of the first item.
+        items: The items, at least one.
+        attempt: 1, or more for an item that is tried again.
+    """
+
+    first: int
+    items: Sequence[Any]
+    attempt: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """How one call of the function failed.
+
+    Attributes:
+        exception: What it raised, or what became of its worker.
+        seconds: How long the attempt took; an upper bound where items travelled together.
+    """
+
+    exception: BaseException
+    seconds: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Settled:
+    """The outcomes of consecutive items.
+
+    Attributes:
+        first: Index of the first item.
+        values: One value per item; what stands at a failed item's place is not used.
+        failed: The faults, by the item's index.
+        busy_seconds: Wall time that the worker spent on these items.
+        cpu_seconds: CPU time of the worker's thread on these items.
+    """
+
+    first: int
+    values: Sequence[Any]
+    failed: Mapping[int, Fault] = field(default_factory=dict)
+    busy_seconds: float = 0.0
+    cpu_seconds: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Returned:
+    """Items that a lane gives back: not run, or their outcome is gone.
+
+    Attributes:
+        first: Index of the first item.
+        count: How many, consecutive.
+    """
+
+    first: int
+    count: int
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """An item that has no value.
+
+    Attributes:
+        index: The item's place among the inputs, from 0.
+        item: The item itself.
+        exception: What its last attempt raised.
+        attempts: How often it was tried.
+        seconds: How long the last attempt took; an upper bound where items travelled together.
+    """
+
+    index: int
+    item: Any
+    exception: BaseException
+    attempts: int = 1
+    seconds: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Retry:
+    """When and how often a failed item is tried again.
+
+    An exception that has a number in its attribute `retry_after` (seconds) is waited
+    for that long instead, at most `longest_wait`.
+
+    Attributes:
+        retries: How often at most, 0 or more.
+        wait: Seconds before the first retry; it doubles with every further one.
+        on: Exception types that are worth a retry.
+        longest_wait: Upper bound of a wait, in seconds.
+        jitter: Share of a wait that is random, 0 to 1, so that items that failed
+            together do not return together.
+
+    Raises:
+        TypeError: `retries` is not an int, or `on` holds something else than exception types.
+        ValueError: A number is out of its range.
+    """
+
+    retries: int
+    wait: float = 0.1
+    on: tuple[type[BaseException], ...] = (Exception,)
+    longest_wait: float = 5.0
+    jitter: float = 0.5
+
+    def __post_init__(self) -> None:
+        """Check the arguments.
+
+        Raises:
+            TypeError: `retries` or `on` is of the wrong type.
+            ValueError: A number is out of its range.
+        """
+        if isinstance(self.retries, bool) or not isinstance(self.retries, int):
+            raise TypeError(
+                f"retries={self.retries!r} is not a whole number: say how often to try again, such as 3"
+            )
+        if self.retries < 0:
+            raise ValueError(
+                f"retries={self.retries!r} is below 0: 0 means that nothing is tried again"
+            )
+        if isinstance(self.on, type) and issubclass(self.on, BaseException):
+            object.__setattr__(self, "on", (self.on,))
+        if not isinstance(self.on, tuple) or not all(
+            isinstance(kind, type) and issubclass(kind, BaseException) for kind in self.on
+        ):
+            raise TypeError(f"on={self.on!r} is not a tuple of exception types, such as (OSError,)")
+        if not 0 <= self.wait < float("inf"):
+            raise ValueError(f"wait={self.wait!r} is not a number of seconds, 0 or more")
+        if not 0 <= self.longest_wait < float("inf"):
+            raise ValueError(
+                f"longest_wait={self.longest_wait!r} is not a number of seconds, 0 or more"
+            )
+        if not 0 <= self.jitter <= 1:
+            raise ValueError(f"jitter={self.jitter!r} is not a share from 0 to 1")
+
+    def wants(self, exception: BaseException, attempts: int) -> bool:
+        """Say whether an item that failed `attempts` times is tried again."""
+        return attempts <= self.retries and isinstance(exception, self.on)
+
+    def delay(self, exception: BaseException, attempts: int, chance: float) -> float:
+        """Return the seconds to wait after the failure numbered `attempts`, from 1.
+
+        Args:
+            exception: What the attempt raised; its `retry_after` is honoured.
+            attempts: How often the item was tried so far.
+            chance: A random number from 0 to 1, the source of the jitter.
+
+        Returns:
+            Seconds, 0 to `longest_wait`.
+        """
+        asked = getattr(exception, "retry_after", None)
+        if isinstance(asked, int | float) and not isinstance(asked, bool) and asked >= 0:
+            return min(float(asked), self.longest_wait)
+        doubled = min(self.wait * 2.0 ** min(attempts - 1, 64), self.longest_wait)
+        return doubled * (1 - self.jitter * chance)
+
+
+@dataclass(frozen=True, slots=True)
+class Rate:
+    """At most `count` starts in any `per` seconds, retries included.
+
+    Attributes:
+        count: Starts, at least 1.
+        per: Length of the window in seconds, above 0.
+
+    Raises:
+        TypeError: `count` is not a whole number.
+        ValueError: A number is out of its range.
+    """
+
+    count: int
+    per: float = 1.0
+
+    def __post_init__(self) -> None:
+        """Check the arguments.
+
+        Raises:
+            TypeError: `count` is not a whole number.
+            ValueError: A number is out of its range.
+        """
+        if isinstance(self.count, bool) or not isinstance(self.count, int):
+            raise TypeError(
+                f"count={self.count!r} is not a whole number: for half a start a second say Rate(1, per=2.0)"
+            )
+        if self.count < 1:
+            raise ValueError(f"count={self.count!r} is below 1: nothing would ever start")
+        if not 0 < self.per < float("inf"):
+            raise ValueError(f"per={self.per!r} is not a number of seconds above 0")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Profile:
+    """What was measured of a function on its first items, and where it would run.
+
+    Attributes:
+        items: Items measured.
+        wall_seconds: Wall time of those items.
+        cpu_seconds: CPU time of the thread that ran them.
+        remaining: Items still to come, or None where the source does not say.
+        cores: Cores that this process may use.
+        coroutine: The function is a coroutine function.
+        nested: The caller is itself a task of a run.
+        no_processes: Why worker processes are out of the question, or None.
+    """
+
+    items: int
+    wall_seconds: float
+    cpu_seconds: float
+    remaining: int | None
+    cores: int
+    coroutine: bool = False
+    nested: bool = False
+    no_processes: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """An engine and why.
+
+    Attributes:
+        engine: Name of the engine, as in `on=`.
+        workers: Workers to use, or None for the engine's own default.
+        reasons: The reasons, a sentence each.
+    """
+
+    engine: str
+    workers: int | None = None
+    reasons: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Report:
+    """What a run did.
+
+    Attributes:
+        engine: Name of the engine that ran the items (of the last one, under auto).
+        workers: Workers of that engine.
+        reasons: Why that engine, a sentence each.
+        items: Items with an outcome.
+        succeeded: Items with a value.
+        failed: Items without one.
+        retried: Attempts beyond the first.
+        abandoned: Tasks that went on after their time was up; their results were dropped.
+        failures: The first failures, at most 1,000.
+        seconds: Wall time from the first `next()` to the end or to now.
+        busy_seconds: Sum of the wall time that workers spent in the function.
+        cpu_seconds: Sum of the CPU time that workers spent in the function.
+        finished: The run came to its end by itself.
+    """
+
+    engine: str
+    workers: int
+    reasons: tuple[str, ...]
+    items: int
+    succeeded: int
+    failed: int
+    retried: int
+    abandoned: int
+    failures: tuple[Failure, ...]
+    seconds: float
+    busy_seconds: float
+    cpu_seconds: float
+    finished: bool
+
+    @property
+    def speedup(self) -> float:
+        """Time in the function over wall time: how many workers' worth of work was done at once."""
+        return self.busy_seconds / self.seconds if self.seconds > 0 else 0.0

@@ -1,0 +1,116 @@
+"""What this machine gives to this process: the cores it may use, and a pause from Ctrl-C.
+
+Apart from the engines so that all of them count the same way. Reads the operating
+system only; nothing is cached, because affinity and quotas change while a program runs.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+import signal
+import sys
+import threading
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from types import FrameType
+
+__all__ = ["affinity_cores", "cgroup_cores", "cores", "interrupts_held"]
+
+_CGROUP_ROOT = Path("/sys/fs/cgroup")
+_OWN_CGROUP = Path("/proc/self/cgroup")
+
+
+def cores() -> int:
+    """Return how many cores this process can keep busy, at least 1.
+
+    The smaller of what its CPU affinity names and what its cgroup v2 quota pays for,
+    rounded up: half a core more still lets one more worker run half of the time.
+    """
+    quota = cgroup_cores()
+    allowed = affinity_cores()
+    return allowed if quota is None else max(1, min(allowed, math.ceil(quota)))
+
+
+def affinity_cores() -> int:
+    """Return the cores that the scheduler may place this process on, at least 1."""
+    if hasattr(os, "process_cpu_count"):  # 3.13: honours -X cpu_count too
+        return os.process_cpu_count() or 1
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0)) or 1
+    return os.cpu_count() or 1
+
+
+def cgroup_cores(own: Path = _OWN_CGROUP, root: Path = _CGROUP_ROOT) -> float | None:
+    """Return the cores that cgroup v2 pays for: the tightest quota on the way to the root.
+
+    `cpu.max` holds "QUOTA PERIOD" in microseconds, or "max PERIOD" (Linux,
+    Documentation/admin-guide/cgroup-v2.rst).
+
+    Args:
+        own: File that names this process's cgroup.
+        root: Where the cgroup v2 hierarchy is mounted.
+
+    Returns:
+        Cores, perhaps a fraction, or None where nothing is limited or known.
+    """
+    try:
+        lines = own.read_text().splitlines()
+    except OSError:
+        return None
+    inside = next((line[3:].strip("/") for line in lines if line.startswith("0::")), None)
+    if inside is None:
+        return None
+    tightest: float | None = None
+    here = root / inside
+    for folder in (here, *here.parents):
+        limit = _quota(folder / "cpu.max")
+        if limit is not None:
+            tightest = limit if tightest is None else min(tightest, limit)
+        if folder == root:
+            break
+    return tightest
+
+
+def _quota(file: Path) -> float | None:
+    """Return the cores that one `cpu.max` allows, or None for all."""
+    try:
+        quota, period = file.read_text().split()[:2]
+        return None if quota == "max" else int(quota) / int(period)
+    except (OSError, ValueError, ZeroDivisionError):
+        return None
+
+
+class interrupts_held:  # noqa: N801 - used like a function
+    """Hold a Ctrl-C back while the body runs, and deliver it at the end.
+
+    A KeyboardInterrupt between two lines of bookkeeping would tear it apart. Does
+    nothing outside the main thread, where none can arise, nor where SIGINT is ignored
+    or handled outside Python. Costs two calls of `signal.signal`, about 2 us.
+    """
+
+    __slots__ = ("_frame", "_previous")
+
+    def __enter__(self) -> None:
+        """Put a handler in place that only takes note."""
+        self._frame: FrameType | None = None
+        self._previous: Any = None
+        if threading.get_ident() != threading.main_thread().ident:
+            return
+        previous = signal.getsignal(signal.SIGINT)
+        if callable(previous):
+            self._previous = previous  # before the swap: an interrupt in between is raised as ever
+            signal.signal(signal.SIGINT, self._note)
+
+    def __exit__(self, *_: object) -> None:
+        """Put the handler back, and call it if there was a signal."""
+        if self._previous is None:
+            return
+        signal.signal(signal.SIGINT, self._previous)
+        if self._frame is not None:
+            self._previous(signal.SIGINT, self._frame)
+
+    def _note(self, _signum: int, frame: FrameType | None) -> None:
+        self._frame = frame if frame is not None else sys._getframe()  # noqa: SLF001 - any frame will do
