@@ -369,11 +369,8 @@ class Ledger:
         if self._pairs:
             items = entry.items[first - entry.first : first - entry.first + len(outcomes)]
             presented = list(zip(range(first, first + len(outcomes)), items, outcomes, strict=True))
-        if (
-            entry.missing == 0
-            and not (entry.failures and self._errors != "return")
-            and not entry.attempts
-        ):
+        may_have_holes = self._stopped if self._ordered else bool(entry.attempts)
+        if not may_have_holes and (not entry.failures or self._errors == "return"):
             return presented
         unwanted = entry.failures.values() if self._errors != "return" else ()
         hidden = {id(outcome) for outcome in (*unwanted, _MISSING)}

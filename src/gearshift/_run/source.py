@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 __all__ = ["Source"]
 
 FAST_SECONDS = 0.001
-MOST_ITEMS = 4096
+MOST_ITEMS = 16384
 PROVEN_PULLS = 4  # fast ones after which a source is taken for one that does not fall silent
 LEAST_PATIENCE_SECONDS = 0.002
 MOST_PATIENCE_SECONDS = 0.25

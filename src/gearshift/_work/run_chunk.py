@@ -12,11 +12,12 @@ context of its own costs tens of nanoseconds (benchmarks/overhead.py).
 
 from __future__ import annotations
 
+import math
 import time
 from contextvars import Context, copy_context
 from functools import partial
 from inspect import iscoroutinefunction
-from itertools import repeat
+from itertools import islice, repeat
 from typing import TYPE_CHECKING, Any
 
 from gearshift._work.scope import CURRENT, Scope
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
 
 __all__ = ["ChunkRun", "ItemCall", "Task", "is_coroutine_function", "name_of"]
 
-_STRIDE = 64  # items between two looks at the clock: 8 ns an item; a sudden slow item delays at most these
+_STRIDE = 64  # items between two looks at the clock: 5 ns an item; what turns slow all at once waits for as many
 
 
 class Task:
@@ -117,14 +118,10 @@ class ChunkRun:
         """
         started = time.perf_counter()
         cpu_started = time.thread_time()
-        stride = len(self.chunk.items) if seconds is None else 1
         try:
             while not self.is_done:
-                self._advance_by(stride)
-                if seconds is not None:
-                    if time.perf_counter() - started >= seconds:
-                        break
-                    stride = min(stride * 2, _STRIDE)
+                if self._advance_to_fault(math.inf if seconds is None else started + seconds):
+                    break
         finally:
             self._busy_seconds += time.perf_counter() - started
             self._cpu_seconds += time.thread_time() - cpu_started
@@ -142,35 +139,37 @@ class ChunkRun:
         self._busy_seconds = self._cpu_seconds = 0.0
         return settled
 
-    def _advance_by(self, count: int) -> None:
-        """Run up to `count` items; a failure ends the C loop and is noted.
+    def _advance_to_fault(self, until: float) -> bool:
+        """Run items until one fails, all are done, or it is late; return whether it is late.
 
         Raises:
             KeyboardInterrupt: As in `advance`.
         """
         values = self._values
-        done = len(values)
-        batch = (
-            self.chunk.items[done : done + count]
-            if done or count < len(self.chunk.items)
-            else self.chunk.items
+        total = len(self.chunk.items)
+        stride = total if until == math.inf else 1
+        rest = self.chunk.items[len(values) :] if values else self.chunk.items
+        outcomes = map(
+            Context.run, map(Context.copy, repeat(self._context)), repeat(self._call), rest
         )
         started = time.perf_counter()
         try:
-            values.extend(
-                map(
-                    Context.run, map(Context.copy, repeat(self._context)), repeat(self._call), batch
-                )
-            )
+            while (done := len(values)) < total:
+                values.extend(islice(outcomes, stride))
+                if len(values) < min(done + stride, total):
+                    raise StopIteration  # `extend` took the function's own for the end of `outcomes`
+                if until < math.inf:
+                    started = time.perf_counter()
+                    if started >= until:
+                        return True
+                    stride = min(stride * 2, _STRIDE)
         except KeyboardInterrupt as interrupt:
             if self._interruptible:
                 raise
             self._fail(interrupt, started)
         except BaseException as exception:
             self._fail(exception, started)
-        else:
-            if len(values) < done + len(batch):  # `map` took a StopIteration for its own end
-                self._fail(StopIteration(), started)
+        return False
 
     def _fail(self, exception: BaseException, started: float) -> None:
         """Give the item that raised its outcome."""
