@@ -187,6 +187,8 @@ class Retry:
             isinstance(kind, type) and issubclass(kind, BaseException) for kind in self.on
         ):
             raise TypeError(f"on={self.on!r} is not a tuple of exception types, such as (OSError,)")
+        for name in ("wait", "longest_wait", "jitter"):
+            _check_number(name, getattr(self, name))
         if not 0 <= self.wait < float("inf"):
             raise ValueError(f"wait={self.wait!r} is not a number of seconds, 0 or more")
         if not 0 <= self.longest_wait < float("inf"):
@@ -247,6 +249,7 @@ class Rate:
             )
         if self.count < 1:
             raise ValueError(f"count={self.count!r} is below 1: nothing would ever start")
+        _check_number("per", self.per)
         if not 0 < self.per < float("inf"):
             raise ValueError(f"per={self.per!r} is not a number of seconds above 0")
 
@@ -329,3 +332,13 @@ class Report:
     def speedup(self) -> float:
         """Time in the function over wall time: how many workers' worth of work was done at once."""
         return self.busy_seconds / self.seconds if self.seconds > 0 else 0.0
+
+
+def _check_number(name: str, value: object) -> None:
+    """Refuse what is no number.
+
+    Raises:
+        TypeError: It is of another type.
+    """
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise TypeError(f"{name}={value!r} is not a number")

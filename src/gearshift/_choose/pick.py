@@ -42,11 +42,13 @@ def pick(profile: Profile) -> Plan:
         return Plan(
             "asyncio", None, ("it is a coroutine function: its waits overlap on one event loop",)
         )
-    if profile.items == 0 or profile.remaining == 0:
-        return Plan("serial", 1, ("nothing is left to run beside it",))
+    if profile.items == 0 or profile.wall_seconds <= 0:
+        return Plan("serial", 1, ("nothing could be measured yet",))
+    if profile.remaining is not None and profile.remaining <= 1:
+        return Plan("serial", 1, ("there is nothing left that could run beside it",))
     wall = profile.wall_seconds / profile.items
     cpu = profile.cpu_seconds / profile.items
-    waiting = max(0.0, 1.0 - cpu / wall) if wall > 0 else 0.0
+    waiting = max(0.0, 1.0 - cpu / wall)
     rest = profile.items if profile.remaining is None else profile.remaining
     seen = f"it waits for {waiting:.0%} of its {_seconds(wall)} an item"
     if waiting > WAITING_SHARE:

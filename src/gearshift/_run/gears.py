@@ -19,10 +19,11 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from gearshift.engines.base import Engine, Job, Lane, Wakeup
-    from gearshift.facts import Settled
+    from gearshift.facts import Failure, Settled
 
 __all__ = ["Gears"]
 
+SHOWN_CHARACTERS = 80  # of an item, in a message
 PROBE_SECONDS = 0.05
 EARLY_ITEMS = 3  # mostly waiting shows after this many, or
 EARLY_SECONDS = 0.009  # this long (CHOOSING, step 2)
@@ -76,6 +77,7 @@ class Gears:
         self._wall_seconds = 0.0
         self._cpu_seconds = 0.0
         self._next_look_seconds = PROBE_SECONDS
+        self._looks = 0
         self.is_probing = False
         self.lane: Lane | None = None
         self.reasons = reasons
@@ -101,18 +103,18 @@ class Gears:
         """Open the first lane; `job` knows the consumer's loop."""
         self._job = job
         on = self._on
-        if not isinstance(on, str):
-            self._engine, self.lane = on, on.open(job, wakeup)
-            return
         if on == "auto":
             on = self._first_gear(job)
-        workers = 1 if self.is_probing else self._workers
-        if on == "serial" and (job.loop is not None or self._in_running_loop):
-            on, workers = (
-                "threads",
-                1,
-            )  # neither may a sync function run on the consumer's loop, nor a second loop in its thread
-        self._open(on, workers, wakeup)
+        in_caller = on == "serial" or (not isinstance(on, str) and on.traits.in_caller)
+        if in_caller and (job.loop is not None or self._in_running_loop):
+            # Nothing synchronous may run on the consumer's loop, nor a second loop in its thread.
+            self._owns_engine = True
+            self._open("threads", 1, wakeup)
+        elif isinstance(on, str):
+            self._open(on, 1 if self.is_probing else self._workers, wakeup)
+        else:
+            self._engine = on
+            self.lane = on.open(job, wakeup)
 
     def observe(self, settled: Settled) -> None:
         """Learn from outcomes (auto)."""
@@ -129,12 +131,15 @@ class Gears:
             return False
         if self._wall_seconds >= self._next_look_seconds:
             return True
-        is_early = self._items >= EARLY_ITEMS and self._wall_seconds >= EARLY_SECONDS
+        is_early = (
+            self._looks == 0 and self._items >= EARLY_ITEMS and self._wall_seconds >= EARLY_SECONDS
+        )
         return is_early and self._cpu_seconds < (1 - WAITING_SHARE) * self._wall_seconds
 
     def shift(self, remaining: int | None, wakeup: Wakeup) -> None:
         """Choose for the rest, and open its lane if it is another one; call it when no item is out."""
         plan = self._plan(remaining)
+        self._looks += 1
         self.reasons = plan.reasons
         self._next_look_seconds = (
             max(self._next_look_seconds, self._wall_seconds) * 2
@@ -148,6 +153,16 @@ class Gears:
             return
         self.close(kill=False)
         self._open(plan.engine, workers, wakeup)
+
+    def describe(self, failure: Failure) -> None:
+        """Add to an exception which item it was and where it ran, once: it may be raised again and again."""
+        notes = getattr(failure.exception, "__notes__", ())
+        if any(isinstance(note, str) and note.startswith("gearshift: ") for note in notes):
+            return
+        tried = "" if failure.attempts == 1 else f", after {failure.attempts} attempts"
+        failure.exception.add_note(
+            f"gearshift: item {failure.index} ({_shown(failure.item)}) on engine {self.name}{tried}"
+        )
 
     def close(self, *, kill: bool) -> None:
         """Close the lane and, if it is ours, let the engine end by itself."""
@@ -201,3 +216,12 @@ class Gears:
             nested=self._nested,
             no_processes=no_processes,
         )
+
+
+def _shown(item: object) -> str:
+    """Write an item for a message: short, and even where its `repr` fails."""
+    try:
+        text = repr(item)
+    except Exception:
+        return f"a {type(item).__qualname__} whose repr fails"
+    return text if len(text) <= SHOWN_CHARACTERS else f"{text[: SHOWN_CHARACTERS - 3]}..."

@@ -20,8 +20,8 @@ from typing import TYPE_CHECKING, Any
 from gearshift._choose.tune import ChunkTuner
 from gearshift._run.limits import Buffer, RateGate
 from gearshift.engines.base import Wakeup
-from gearshift.errors import RunCancelledError, TaskTimeoutError, WorkerDiedError
-from gearshift.facts import Failure, Report, Returned, Settled
+from gearshift.errors import RunCancelledError, TaskTimeoutError
+from gearshift.facts import Report, Returned, Settled
 from gearshift.host import interrupts_held
 
 if TYPE_CHECKING:
@@ -41,7 +41,6 @@ CHUNK_SECONDS = {
     False: (0.004, 0.05),
 }  # in the caller's thread | elsewhere
 MOST_CHUNK_ITEMS = 16384  # of trivial ones: 1 ms of work
-SHOWN_CHARACTERS = 80  # of an item, in a message
 
 
 class Action(Enum):
@@ -97,6 +96,7 @@ class Pump:
         self.gears = gears
         self.wakeup = Wakeup()
         self.window: Iterator[Any] = iter(())
+        self.was_tried = False
         self._ledger = ledger
         self._chunksize = chunksize
         self._buffer = Buffer(buffersize)
@@ -127,11 +127,12 @@ class Pump:
         return self._ended_at is not None
 
     def start(self, job: Job) -> None:
-        """Open the first lane."""
+        """Open the first lane; where that fails, the run has not started and may be tried again."""
         with interrupts_held():
-            self._started_at = self._clock()
+            self.was_tried = True
             self._single = job.task_timeout is not None or self._gate is not None
             self.gears.start(job, self.wakeup)
+            self._started_at = self._clock()
 
     def step(self) -> Step:
         """Do all the bookkeeping there is, and say what comes next.
@@ -239,15 +240,6 @@ class Pump:
             and ledger.raised is None,
         )
 
-    def describe(self, failure: Failure) -> None:
-        """Add to an exception which item it was and where it ran; once, also to one that is raised again and again."""
-        notes = getattr(failure.exception, "__notes__", ())
-        if not any(isinstance(note, str) and note.startswith("gearshift: ") for note in notes):
-            tried = "" if failure.attempts == 1 else f", after {failure.attempts} attempts"
-            failure.exception.add_note(
-                f"gearshift: item {failure.index} ({_shown(failure.item)}) on engine {self.gears.name}{tried}"
-            )
-
     # The parts of a step
 
     def _admit(self) -> None:
@@ -263,8 +255,8 @@ class Pump:
             return
         try:
             news = lane.poll()
-        except WorkerDiedError as death:
-            self._error = death
+        except Exception as error:  # WorkerDiedError, or a lane that is broken in its own way
+            self._error = error
             self._ledger.stop()
             self._ledger.forget_outstanding()
             return
@@ -313,15 +305,20 @@ class Pump:
             lane.revoke()
             self._collect()
 
+    @property
+    def _is_shift_due(self) -> bool:
+        """Whether auto is to choose as soon as nothing is out: until then nothing more is sent."""
+        return self.gears.is_look_due and not self._ledger.is_ending
+
     def _shift(self) -> None:
         """Under auto, go to another engine when enough was seen."""
-        if self.gears.is_look_due and self._ledger.outstanding == 0 and not self._ledger.is_ending:
+        if self._is_shift_due and self._ledger.outstanding == 0:
             self.gears.shift(self._remaining(), self.wakeup)
 
     def _feed(self) -> None:
         """Send chunks while the lane has room."""
         lane = self.gears.lane
-        if lane is None or not self._ledger.unsent or self.gears.is_look_due:
+        if lane is None or not self._ledger.unsent or self._is_shift_due:
             return
         now = self._clock()
         room = lane.room()
@@ -334,7 +331,13 @@ class Pump:
                 return
             if self._gate is not None:
                 self._gate.start(now)
-            lane.send(chunk)
+            try:
+                lane.send(chunk)
+            except Exception as error:  # such as RuntimeError: its owner shut the executor down
+                self._error = error
+                self._ledger.returned(chunk.first, len(chunk.items))
+                self._ledger.stop()
+                return
             room = lane.room()
 
     def _decide(self) -> Step:
@@ -358,7 +361,7 @@ class Pump:
             and (self.source.is_exhausted or ledger.is_ending)
         ):
             return Step(Action.END, error=self._error or self.source.error)
-        return Step(Action.WAIT, count=count, seconds=self._until(None))
+        return self._listen(None, count=count)
 
     def _pull_or_listen(self, count: int) -> Step:
         """Pull, after listening for outcomes for as long as the source's nature asks."""
@@ -370,15 +373,20 @@ class Pump:
                     engine.traits.start_seconds if engine is not None else 0.0
                 )
             if now < self._pull_at:
-                return Step(Action.WAIT, seconds=self._until(self._pull_at))
+                return self._listen(self._pull_at)
         self._pull_at = None
         return Step(Action.PULL, count=count)
+
+    def _listen(self, until: float | None, *, count: int = 0) -> Step:
+        """Wait for news; `count` items of an asynchronous source may be pulled meanwhile."""
+        self.wakeup.fileno()  # made here, where no interrupt can lose it
+        return Step(Action.WAIT, count=count, seconds=self._until(until))
 
     def _wanted(self) -> int:
         """Return how many items to pull now: what the lane takes and the buffer holds."""
         ledger = self._ledger
         lane = self.gears.lane
-        if self.source.is_exhausted or ledger.is_ending or lane is None or self.gears.is_look_due:
+        if self.source.is_exhausted or ledger.is_ending or lane is None or self._is_shift_due:
             return 0
         if ledger.has_sendable(self._clock()):
             return 0
@@ -438,12 +446,3 @@ def _size_bytes(value: object) -> int:
         return sys.getsizeof(value)
     except Exception:
         return 0
-
-
-def _shown(item: object) -> str:
-    """Write an item for a message: short, and even where its `repr` fails."""
-    try:
-        text = repr(item)
-    except Exception:
-        return f"a {type(item).__qualname__} whose repr fails"
-    return text if len(text) <= SHOWN_CHARACTERS else f"{text[: SHOWN_CHARACTERS - 3]}..."

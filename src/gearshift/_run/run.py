@@ -158,6 +158,8 @@ class Run(Generic[R_co]):
         pump: Pump | None = getattr(self, "_pump", None)
         if pump is None or pump.has_ended:
             return
+        if not pump.has_started and pump.was_tried:
+            return
         if not pump.has_started:
             warnings.warn(
                 "a run of gearshift was never iterated, so nothing ran: "

@@ -8,7 +8,7 @@ under 1 ms: filling a buffer of 16 from a slow generator would delay the first r
 from __future__ import annotations
 
 import time
-from itertools import islice
+from itertools import chain, islice
 from typing import TYPE_CHECKING, Any
 
 from gearshift.errors import RunClosedError
@@ -68,15 +68,19 @@ class Source:
         """
         started = time.perf_counter()
         before = len(self.pulled)
+        end: list[bool] = []
+        # CPython looks for signals after a C call too, when the pull is complete. The last part
+        # of the chain gives no item; it notes, inside that call, that the first has ended.
+        asked = chain(islice(self._iterator, count), filter(None, map(end.append, (True,))))
         try:
-            self.pulled.extend(islice(self._iterator, count))
+            self.pulled.extend(asked)
         except Exception as error:
             self.fail(error)
         except BaseException as interrupt:
-            self.interrupt(interrupt)
+            if not end:
+                self.interrupt(interrupt)
             raise
-        else:
-            self.is_exhausted = len(self.pulled) - before < count
+        self.is_exhausted = self.is_exhausted or len(self.pulled) - before < count
         self._note(count, time.perf_counter() - started)
 
     async def apull(self, count: int, wakeup: Wakeup) -> None:

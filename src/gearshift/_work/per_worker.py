@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar
 from gearshift._work.scope import CURRENT
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    import asyncio
+    from collections.abc import Callable, Generator
 
     from gearshift._work.scope import Scope
 
@@ -56,21 +57,42 @@ class PerWorker(Generic[T]):
             )
         scope = call.scope
         if self._key not in scope.instances:
-            scope.instances[self._key] = self._begin(scope)
+            self._begin(scope)
         instance: T = scope.instances[self._key]
         return instance
 
-    def _begin(self, scope: Scope) -> Any:
+    def _begin(self, scope: Scope) -> None:
         """Make the instance and see to its end."""
         made = self._make()
-        if not hasattr(made, "__await__"):
+        if hasattr(made, "__await__"):
+            scope.instances[self._key] = _Making(scope, self._key, made)
+        else:
+            scope.instances[self._key] = made
             _close_at_end(scope, made)
-            return made
+
+
+class _Making:
+    """An instance being made by an async factory; every task of the loop may await it.
+
+    A task that is cancelled takes nobody else's instance with it, and one that could not
+    be made is made anew for the next task.
+    """
+
+    def __init__(self, scope: Scope, key: str, making: Any) -> None:
         import asyncio  # only async factories pay for it
 
-        return asyncio.ensure_future(
-            _made(scope, made)
-        )  # a future: tasks of one loop await the same one
+        self._shield = asyncio.shield
+        self._future = asyncio.ensure_future(_made(scope, making))
+        self._future.add_done_callback(lambda future: self._forget(scope, key, future))
+
+    def __await__(self) -> Generator[Any, None, Any]:
+        return self._shield(self._future).__await__()
+
+    def _forget(self, scope: Scope, key: str, future: asyncio.Future[Any]) -> None:
+        if (future.cancelled() or future.exception() is not None) and scope.instances.get(
+            key
+        ) is self:
+            del scope.instances[key]
 
 
 def per_worker(make: Callable[[], T]) -> PerWorker[T]:

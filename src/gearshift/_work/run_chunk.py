@@ -157,7 +157,10 @@ class ChunkRun:
             while (done := len(values)) < total:
                 values.extend(islice(outcomes, stride))
                 if len(values) < min(done + stride, total):
-                    raise StopIteration  # `extend` took the function's own for the end of `outcomes`
+                    self._fail(
+                        StopIteration(), started
+                    )  # `extend` took it for the end of `outcomes`
+                    break
                 if until < math.inf:
                     started = time.perf_counter()
                     if started >= until:
@@ -215,7 +218,9 @@ class ItemCall:
                     'engine asyncio runs coroutine functions (async def); for others say on="threads"'
                 )
             value = await awaitable
-        except (Exception, SystemExit, KeyboardInterrupt) as exception:
+        except BaseException as exception:
+            if _is_cancelled_from_outside(exception):
+                raise
             failed[self.index] = Fault(_presentable(exception), time.perf_counter() - started)
         return Settled(self.index, [value], failed, time.perf_counter() - started)
 
@@ -246,6 +251,16 @@ def _call_star(function: Callable[..., Any], arguments: Any) -> Any:
 async def _awaited(call: Callable[[Any], Any], item: Any) -> Any:
     """Make the call inside the loop, as an `async def` expects."""
     return await call(item)
+
+
+def _is_cancelled_from_outside(exception: BaseException) -> bool:
+    """Whether somebody cancels the running task, rather than the function raising a CancelledError."""
+    import asyncio
+
+    if not isinstance(exception, asyncio.CancelledError):
+        return False
+    task = asyncio.current_task()
+    return task is not None and task.cancelling() > 0
 
 
 def _presentable(exception: BaseException) -> BaseException:

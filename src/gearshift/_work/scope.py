@@ -8,6 +8,7 @@ life: what `per_worker` made in it, and the event loop that coroutine functions 
 from __future__ import annotations
 
 import os
+import warnings
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -67,45 +68,31 @@ class Scope:
         return self._runner
 
     def close(self) -> None:
-        """End the worker's objects; a closer that raises does not stop the others.
-
-        Raises:
-            ExceptionGroup: Closers raised.
-        """
-        raised: list[Exception] = []
+        """End the worker's objects; one that cannot be closed is warned of, and no value is lost."""
         while self._closers:
             close = self._closers.pop()
             try:
                 result = close()
                 if hasattr(result, "__await__"):
                     self.runner.run(_finish(result))
-            except Exception as exception:
-                raised.append(exception)
+            except BaseException as exception:
+                _warn(exception)
         self.instances.clear()
         if self._runner is not None:
             self._runner.close()
             self._runner = None
-        if raised:
-            raise ExceptionGroup("objects of gs.per_worker could not be closed", raised)
 
     async def aclose(self) -> None:
-        """End the worker's objects from inside its own event loop.
-
-        Raises:
-            ExceptionGroup: Closers raised.
-        """
-        raised: list[Exception] = []
+        """End the worker's objects from inside its own event loop."""
         while self._closers:
             close = self._closers.pop()
             try:
                 result = close()
                 if hasattr(result, "__await__"):
                     await result
-            except Exception as exception:
-                raised.append(exception)
+            except BaseException as exception:
+                _warn(exception)
         self.instances.clear()
-        if raised:
-            raise ExceptionGroup("objects of gs.per_worker could not be closed", raised)
 
 
 def is_nested() -> bool:
@@ -116,3 +103,12 @@ def is_nested() -> bool:
 async def _finish(awaitable: Any) -> None:
     """Give a runner the coroutine that it insists on."""
     await awaitable
+
+
+def _warn(exception: BaseException) -> None:
+    """Tell of an object that could not be closed: it is no item's fault, and must not cost the run its values."""
+    warnings.warn(
+        f"an object of gs.per_worker could not be closed: {type(exception).__name__}: {exception}",
+        RuntimeWarning,
+        stacklevel=3,
+    )

@@ -2,6 +2,8 @@
 
     parent: pack_task, pack_items --bytes--> worker: run_packed --bytes--> parent: unpack
 
+What users' `__reduce__` and `__setstate__` raise, SystemExit included, is an outcome.
+
 The standard pickle does the common case. What it cannot do, or what is made of classes
 that live in `__main__` or a notebook cell, goes by value with cloudpickle: function and
 items must agree on such a class, so both go the same way. Whatever cannot travel is
@@ -150,7 +152,7 @@ def pack_items(chunk: Chunk, *, singly: bool = False) -> tuple[list[PackedItems]
                     chunk.first, len(chunk.items), chunk.attempt, _dumps(list(chunk.items))[0]
                 )
             ], {}
-        except Exception:  # noqa: S110 - some item is at fault: the loop below finds out which
+        except BaseException:  # noqa: S110 - some item is at fault: the loop below finds out which
             pass
     ranges: list[PackedItems] = []
     faults: dict[int, Fault] = {}
@@ -166,7 +168,7 @@ def pack_items(chunk: Chunk, *, singly: bool = False) -> tuple[list[PackedItems]
     for index, item in enumerate(chunk.items, chunk.first):
         try:
             good.append(_dumps(item)[0])
-        except Exception as exception:
+        except BaseException as exception:
             close_range(index)
             faults[index] = Fault(_transport_error(f"item {index}", item, exception))
     close_range(chunk.first + len(chunk.items))
@@ -177,7 +179,7 @@ def run_packed(packed: PackedTask, items: PackedItems) -> PackedOutcome:
     """Run a chunk in this worker and return its outcomes as bytes."""
     try:
         task = _task(packed)
-    except Exception as exception:
+    except BaseException as exception:
         error = TransportError(
             f"function {packed.name} cannot be rebuilt in a worker process: {_words(exception)}. "
             "What it imports must be importable there"
@@ -189,7 +191,7 @@ def run_packed(packed: PackedTask, items: PackedItems) -> PackedOutcome:
         return _pack_settled(_run_each(task, items))
     try:
         rebuilt: list[Any] = pickle.loads(items.whole)
-    except Exception:
+    except BaseException:
         return PackedOutcome(None, unreadable=True)  # the parent sends them again, one by one
     return _pack_settled(_run(task, Chunk(items.first, rebuilt, items.attempt)))
 
@@ -206,7 +208,7 @@ def unpack(outcome: PackedOutcome, first: int) -> Settled:
         if data is not None:
             try:
                 value = pickle.loads(data)
-            except Exception as exception:
+            except BaseException as exception:
                 faults[index] = Fault(
                     _caused(
                         TransportError(
@@ -245,6 +247,17 @@ def _task(packed: PackedTask) -> Task:
     return task
 
 
+def _forget() -> None:
+    """Begin anew in a forked child: what a worker made is not its children's."""
+    global _scope  # noqa: PLW0603 - a process has one
+    _scope = None
+    _tasks.clear()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_forget)
+
+
 def _worker_scope() -> Scope:
     """Return this process's scope, which is closed when the process ends in an orderly way."""
     global _scope  # noqa: PLW0603 - a process has one
@@ -274,7 +287,7 @@ def _run_each(task: Task, items: PackedItems) -> Settled:
     for index, data in enumerate(items.each, items.first):
         try:
             item = pickle.loads(data)
-        except Exception as exception:
+        except BaseException as exception:
             error = TransportError(
                 f"item {index} cannot be rebuilt in a worker process: {_words(exception)}"
             )
@@ -294,7 +307,7 @@ def _pack_settled(settled: Settled) -> PackedOutcome:
     faults = {index: _pack_fault(fault) for index, fault in settled.failed.items()}
     try:
         data, is_plain = _dumps(list(settled.values))
-    except Exception:
+    except BaseException:
         is_plain = False
     if is_plain:
         return PackedOutcome(data, (), faults, settled.busy_seconds, settled.cpu_seconds)
@@ -302,7 +315,7 @@ def _pack_settled(settled: Settled) -> PackedOutcome:
     for index, value in enumerate(settled.values, settled.first):
         try:
             each.append(_dumps(value)[0])
-        except Exception as exception:
+        except BaseException as exception:
             each.append(None)
             faults[index] = _pack_fault(
                 Fault(_transport_error(f"the result of item {index}", value, exception))
@@ -317,7 +330,7 @@ def _pack_fault(fault: Fault) -> PackedFault:
         data: bytes | None = _dumps(exception)[0]
         if type(pickle.loads(data or b"")) is not type(exception):
             data = None
-    except Exception:
+    except BaseException:
         data = None
     return PackedFault(
         data,
@@ -334,7 +347,7 @@ def _unpack_fault(fault: PackedFault) -> Fault:
     exception: BaseException
     try:
         exception = pickle.loads(fault.exception or b"")
-    except Exception:
+    except BaseException:
         exception = RemoteError(fault.type_name, fault.message)
         for note in fault.notes:
             exception.add_note(note)

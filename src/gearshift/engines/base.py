@@ -33,6 +33,8 @@ if TYPE_CHECKING:
 
 __all__ = ["Engine", "Job", "Lane", "Wakeup", "check_timeout", "check_workers", "timed_out"]
 
+LONGEST_WAIT_SECONDS = 86_400.0  # poll() takes 24 days at most, in milliseconds
+
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)
 class Job:
@@ -197,7 +199,7 @@ class Wakeup:
         """Block until it is set, one of `filenos` is readable, or the time is over.
 
         Args:
-            seconds: At most this long, or None for no bound.
+            seconds: At most this long, or None for no bound; it may return earlier for no reason.
             filenos: Further descriptors to watch.
         """
         watched = select.poll()  # not select(): it cannot watch descriptors from 1,024 on
@@ -205,7 +207,12 @@ class Wakeup:
         for fd in filenos:
             watched.register(fd, select.POLLIN)
         if not self._is_set:
-            watched.poll(None if seconds is None else math.ceil(max(seconds, 0.0) * 1000))
+            longest = (
+                LONGEST_WAIT_SECONDS
+                if seconds is None
+                else min(max(seconds, 0.0), LONGEST_WAIT_SECONDS)
+            )
+            watched.poll(math.ceil(longest * 1000))
 
     def __del__(self) -> None:
         """Close the descriptors: nobody can set it any more."""

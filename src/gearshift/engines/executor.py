@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
     from gearshift.facts import Traits
 
-__all__ = ["EngineExecutor"]
+__all__ = ["EngineExecutor", "finish_submitted"]
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -249,6 +249,14 @@ async def _acall(call: _Call) -> Any:
     """Make one submitted call of a coroutine function."""
     function, args, kwargs = call
     return await function(*args, **kwargs)
+
+
+def finish_submitted() -> None:
+    """Wait until everything that was submitted has run."""
+    for engine in list(_LIVE):
+        courier = engine._courier  # noqa: SLF001 - the base and its engines are one thing
+        if courier is not None:
+            courier.join()
 
 
 def _end_all() -> None:

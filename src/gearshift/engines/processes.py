@@ -5,33 +5,43 @@ What that one cannot do is refused: `task_timeout`, and surviving a worker's dea
 
 Workers are forked where that is safe, all at once and from the caller's thread: no
 other thread of the program may exist, since a child forked beside one inherits its
-locks, held for ever. Elsewhere they come from a fork server, which imports the main
-module again.
+locks, held for ever. Elsewhere they come from a fork server. Those do not import the
+main program again, as multiprocessing does: functions of `__main__` travel by value, so
+a script needs no `if __name__ == "__main__":` guard, and may come from standard input.
 """
 
 from __future__ import annotations
 
 import multiprocessing
+import pickle
 import signal
 import sys
 import threading
 from concurrent.futures import ProcessPoolExecutor
+from contextlib import contextmanager
+from multiprocessing.context import SpawnContext, SpawnProcess
+from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
+import cloudpickle
+
 from gearshift.engines.base import check_workers
-from gearshift.engines.executor import EngineExecutor
+from gearshift.engines.executor import EngineExecutor, finish_submitted
 from gearshift.engines.foreign import ForeignLane
 from gearshift.errors import UnsupportedError
 from gearshift.facts import Traits
 from gearshift.host import cores, interrupts_held
 
+if sys.platform != "win32":
+    from multiprocessing.context import ForkServerContext, ForkServerProcess
+
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
     from multiprocessing.context import BaseContext
 
     from gearshift.engines.base import Job, Wakeup
 
-__all__ = ["ProcessExecutor", "obstacle"]
+__all__ = ["ProcessExecutor", "start_method"]
 
 TRAITS = Traits(
     name="processes",
@@ -119,13 +129,13 @@ class ProcessExecutor(EngineExecutor):
     def _started(self) -> ProcessPoolExecutor:
         """Return the pool, with its workers on their way."""
         if self._pool is None:
-            method = self._mp_context or multiprocessing.get_context(start_method())
+            begin = cloudpickle.dumps((self._initializer, self._initargs))
             with interrupts_held():
                 pool = ProcessPoolExecutor(
                     self._workers,
-                    method,
+                    self._mp_context or _context(),
                     initializer=_begin_worker,
-                    initargs=(self._initializer, self._initargs),
+                    initargs=(begin,),
                 )
                 pool.submit(int)  # starts them: all at once where they are forked
                 self._pool = pool
@@ -156,19 +166,73 @@ def start_method() -> str:
     return "forkserver" if others else "fork"
 
 
-def obstacle() -> str | None:
-    """Return why worker processes should not be started unasked, or None."""
-    main = sys.modules.get("__main__")
-    if start_method() == "fork" or getattr(main, "__file__", None) is None:
-        return None
-    return (
-        "other threads are running, so that workers would import the main program again; "
-        'if that is guarded by `if __name__ == "__main__":`, say on="processes"'
-    )
+class _SpawnWorker(SpawnProcess):
+    """A fresh interpreter that leaves the main program alone."""
+
+    @staticmethod
+    def _Popen(process_obj: Any) -> Any:  # noqa: N802 - where multiprocessing starts a process
+        with _main_hidden():
+            return SpawnProcess._Popen(process_obj)  # noqa: SLF001
 
 
-def _begin_worker(initializer: Callable[..., object] | None, initargs: tuple[Any, ...]) -> None:
+class _SpawnContext(SpawnContext):
+    Process = _SpawnWorker
+
+
+if sys.platform != "win32":
+
+    class _ForkServerWorker(ForkServerProcess):
+        """A fork of the fork server that leaves the main program alone."""
+
+        @staticmethod
+        def _Popen(process_obj: Any) -> Any:  # noqa: N802 - where multiprocessing starts a process
+            with _main_hidden():
+                return ForkServerProcess._Popen(process_obj)  # noqa: SLF001
+
+    class _ForkServerContext(ForkServerContext):
+        Process = _ForkServerWorker
+
+
+def _context() -> BaseContext:
+    """Return how this program starts workers now."""
+    method = start_method()
+    if method == "forkserver":
+        return _ForkServerContext()
+    return _SpawnContext() if method == "spawn" else multiprocessing.get_context(method)
+
+
+class _Faceless(ModuleType):
+    """The main module, but for where it came from, which is how multiprocessing would find it again."""
+
+    def __init__(self, main: ModuleType) -> None:
+        super().__init__("__main__")
+        self._main = main
+
+    def __getattr__(self, name: str) -> Any:
+        if name == "__file__":
+            raise AttributeError(name)
+        return getattr(self._main, name)
+
+
+@contextmanager
+def _main_hidden() -> Iterator[None]:
+    """Start a process without telling it about the main program; other threads still see it whole."""
+    main = sys.modules["__main__"]
+    sys.modules["__main__"] = _Faceless(main)
+    try:
+        yield
+    finally:
+        sys.modules["__main__"] = main
+
+
+def _begin_worker(initializer: bytes) -> None:
     """Leave Ctrl-C to the parent: with SIG_IGN, programs that tasks start would ignore it too."""
     signal.signal(signal.SIGINT, lambda _signum, _frame: None)
-    if initializer is not None:
-        initializer(*initargs)
+    begin, arguments = pickle.loads(initializer)
+    if begin is not None:
+        begin(*arguments)
+
+
+# The standard library's pools take nothing more once the main thread has ended; what was
+# submitted before has to be with them by then. Hooks run last in, first out.
+threading._register_atexit(finish_submitted)  # type: ignore[attr-defined]  # noqa: SLF001
