@@ -200,6 +200,7 @@ class Pump:
             nothing runs any more.
         """
         with interrupts_held():
+            self.wakeup.fileno()  # made here, where no interrupt can lose it
             self.wakeup.clear()
             self._collect()
             if self._ledger.outstanding == 0 or self._error is not None:

@@ -216,10 +216,10 @@ class Wakeup:
 
     def __del__(self) -> None:
         """Close the descriptors: nobody can set it any more."""
-        fds = {self._read_fd, self._write_fd} - {-1}
-        self._read_fd = self._write_fd = -1
-        for fd in fds:
-            os.close(fd)
+        if self._read_fd >= 0:
+            os.close(self._read_fd)
+            if self._write_fd != self._read_fd:
+                os.close(self._write_fd)
 
 
 def check_timeout(job: Job, traits: Traits) -> None:

@@ -40,7 +40,9 @@ _LINGER_SECONDS = 0.02  # spares a new thread to callers that submit one call af
 _WORK_SECONDS = 0.01
 EXIT_SECONDS = 1.0  # what runs at the program's end gets this long, all engines together
 
-_LIVE: weakref.WeakSet[EngineExecutor] = weakref.WeakSet()
+# By id, and without the callbacks of a WeakSet: CPython cannot raise a KeyboardInterrupt out
+# of those, so that a Ctrl-C at an engine's end would be lost. Swept when one is added.
+_LIVE: dict[int, weakref.ref[EngineExecutor]] = {}
 
 _Call = tuple["Callable[..., Any]", tuple[Any, ...], dict[str, Any]]
 
@@ -55,7 +57,9 @@ class EngineExecutor(Executor):
         self._courier: threading.Thread | None = None
         self._submitted: _Submitted | None = None
         self._is_shut = False
-        _LIVE.add(self)
+        for key in [key for key, engine in _LIVE.items() if engine() is None]:
+            _LIVE.pop(key, None)
+        _LIVE[id(self)] = weakref.ref(self)
 
     @property
     @abstractmethod
@@ -251,9 +255,14 @@ async def _acall(call: _Call) -> Any:
     return await function(*args, **kwargs)
 
 
+def _live() -> list[EngineExecutor]:
+    """Return the engines that somebody holds."""
+    return [engine for reference in list(_LIVE.values()) if (engine := reference()) is not None]
+
+
 def finish_submitted() -> None:
     """Wait until everything that was submitted has run."""
-    for engine in list(_LIVE):
+    for engine in _live():
         courier = engine._courier  # noqa: SLF001 - the base and its engines are one thing
         if courier is not None:
             courier.join()
@@ -263,7 +272,7 @@ def _end_all() -> None:
     """Let running tasks end for a moment at the program's end; daemon threads are stopped after it."""
     until = time.monotonic() + EXIT_SECONDS
     threads = []
-    for engine in list(_LIVE):
+    for engine in _live():
         threads += engine.threads
         engine.shutdown(wait=False, cancel_futures=True, kill=True)
     for thread in threads:
@@ -272,7 +281,7 @@ def _end_all() -> None:
 
 def _forget_all() -> None:
     """Make the engines usable in a forked child."""
-    for engine in list(_LIVE):
+    for engine in _live():
         engine._forget()  # noqa: SLF001 - the base and its engines are one thing
 
 
