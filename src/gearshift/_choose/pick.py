@@ -53,7 +53,7 @@ def pick(profile: Profile) -> Plan:
     seen = f"it waits for {waiting:.0%} of its {_seconds(wall)} an item"
     if waiting > WAITING_SHARE:
         return _pick_for_waiting(wall, cpu, rest, seen)
-    return _pick_for_python(profile, wall, rest, seen)
+    return _pick_for_python(profile, wall, rest)
 
 
 def _pick_for_waiting(wall: float, cpu: float, rest: int, seen: str) -> Plan:
@@ -65,7 +65,7 @@ def _pick_for_waiting(wall: float, cpu: float, rest: int, seen: str) -> Plan:
     return Plan("threads", workers, (seen, f"{workers} threads wait at the same time"))
 
 
-def _pick_for_python(profile: Profile, wall: float, rest: int, seen: str) -> Plan:
+def _pick_for_python(profile: Profile, wall: float, rest: int) -> Plan:
     """Choose between processes and going on, for a function that mostly computes."""
     cores = profile.cores
     serial = rest * wall
@@ -99,7 +99,7 @@ def _pick_for_python(profile: Profile, wall: float, rest: int, seen: str) -> Pla
         "processes",
         cores,
         (
-            seen,
+            busy,
             f"{cores} processes are expected to need {_seconds(parallel)} instead of {_seconds(serial)}",
         ),
     )

@@ -33,6 +33,8 @@ class AsyncDriver:
             for value in pump.window:
                 yield value
             step = pump.step()
+            if self._pulling is not None and self._pulling.done():
+                self._pulling = None
             if step.action is Action.PULL:
                 pump.source.pull(step.count)
             elif step.action is Action.EMIT:
@@ -40,7 +42,7 @@ class AsyncDriver:
                     0
                 )  # a consumer that never waits must not starve the loop's other tasks
             elif step.action is Action.END:
-                await self.finish()
+                await self.finish(wait=step.error is None)
                 if step.error is not None:
                     raise step.error
                 return
@@ -49,20 +51,24 @@ class AsyncDriver:
                     self._pulling = asyncio.create_task(pump.source.apull(step.count, pump.wakeup))
                 await self._wait(step.seconds)
 
-    async def finish(self) -> None:
-        """End the pulling and the lane."""
+    async def finish(self, *, wait: bool) -> None:
+        """End the pulling and the lane; what runs on this loop has ended then, and with `wait` our engine too."""
         if self._pulling is not None:
             self._pulling.cancel()
             await asyncio.gather(self._pulling, return_exceptions=True)
         self._pump.finish(wait=False)
-        await wait_closed(self._pump)
+        closing = getattr(self._pump.gears.lane, "wait_closed", None)
+        if closing is not None:
+            await closing()
+        if wait:
+            self._pump.gears.wait_closed()
 
     async def close(self) -> None:
         """Revoke what has not started, stop what can be stopped, wait for the rest."""
         if self._pump.revoke():
             while (seconds := self._pump.drain()) is not None:
                 await self._wait(seconds)
-            await self.finish()
+        await self.finish(wait=True)
 
     async def _wait(self, seconds: float | None) -> None:
         """Return when there is news, an item was pulled, or the time is over."""
@@ -75,8 +81,6 @@ class AsyncDriver:
             await asyncio.sleep(0)
             return
         timer = loop.call_later(seconds, _resolve, news) if seconds is not None else None
-        if self._pulling is not None:
-            self._pulling.add_done_callback(lambda _: _resolve(news))
         try:
             for fd in watched:
                 loop.add_reader(fd, _resolve, news)
@@ -86,16 +90,6 @@ class AsyncDriver:
                 loop.remove_reader(fd)
             if timer is not None:
                 timer.cancel()
-            if self._pulling is not None and self._pulling.done():
-                self._pulling = None
-
-
-async def wait_closed(pump: Pump) -> None:
-    """Return when a lane on this loop has ended its tasks, and our engine is gone."""
-    closing = getattr(pump.gears.lane, "wait_closed", None)
-    if closing is not None:
-        await closing()
-    pump.gears.wait_closed()
 
 
 def _resolve(future: asyncio.Future[None]) -> None:

@@ -193,6 +193,7 @@ class Gears:
             self.reasons = ("workers=1 leaves nothing to choose",)
         else:
             self.is_probing = True
+            self.reasons = ("all of it was done while the first items were measured, in the caller's thread",)
         return "serial"
 
     def _plan(self, remaining: int | None) -> Plan:

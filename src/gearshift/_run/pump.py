@@ -152,11 +152,15 @@ class Pump:
             try:
                 if self.wakeup.is_set:
                     self.wakeup.clear()
-                if self.source.pulled:
-                    self._admit()
+                self._admit()
                 self._collect()
                 self._end_early()
                 self._shift()
+                if (
+                    not self.source.may_block
+                ):  # then a pull is bookkeeping too, and the lane stays full
+                    self.source.pull(self._wanted())
+                    self._admit()
                 self._feed()
                 return self._decide()
             finally:
@@ -180,17 +184,15 @@ class Pump:
         """Begin to close: take back what has not started, stop what can be stopped.
 
         Returns:
-            Whether there was anything to close.
+            Whether anything is still with the lane; see `drain`.
         """
         with interrupts_held():
-            if self.has_ended:
-                return False
             self._ledger.stop()
             self.window = iter(())
             lane = self.gears.lane
             if lane is not None:
                 lane.close(kill=True)
-            return True
+            return self._ledger.outstanding > 0
 
     def drain(self) -> float | None:
         """Collect what settles after `revoke`.
@@ -245,6 +247,8 @@ class Pump:
 
     def _admit(self) -> None:
         """Take in what was pulled."""
+        if not self.source.pulled:
+            return
         pulled, self.source.pulled = self.source.pulled, []
         self._buffer.observe(_size_bytes(pulled[0]))
         self._ledger.admit(pulled)

@@ -66,6 +66,8 @@ class Source:
         Raises:
             KeyboardInterrupt: Struck inside the source, which is not asked again.
         """
+        if count <= 0:
+            return
         started = time.perf_counter()
         before = len(self.pulled)
         end: list[bool] = []
@@ -96,6 +98,8 @@ class Source:
         except BaseException as interrupt:
             self.interrupt(interrupt)
             raise
+        finally:
+            wakeup.set()
 
     def fail(self, error: BaseException) -> None:
         """End with an error, to be raised after the items before it."""
