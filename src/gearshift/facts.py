@@ -262,6 +262,7 @@ class Profile:
         items: Items measured.
         wall_seconds: Wall time of those items.
         cpu_seconds: CPU time of the thread that ran them.
+        delay_seconds: Wall time in which that thread was ready to run but had no core.
         remaining: Items still to come, or None where the source does not say.
         cores: Cores that this process may use.
         coroutine: The function is a coroutine function.
@@ -274,6 +275,7 @@ class Profile:
     cpu_seconds: float
     remaining: int | None
     cores: int
+    delay_seconds: float = 0.0
     coroutine: bool = False
     nested: bool = False
     no_processes: str | None = None

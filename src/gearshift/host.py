@@ -17,9 +17,10 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from types import FrameType
 
-__all__ = ["affinity_cores", "cgroup_cores", "cores", "interrupts_held"]
+__all__ = ["affinity_cores", "cgroup_cores", "cores", "interrupts_held", "run_delay_seconds"]
 
 _CGROUP_ROOT = Path("/sys/fs/cgroup")
+_SCHEDSTAT = Path("/proc/thread-self/schedstat")
 _OWN_CGROUP = Path("/proc/self/cgroup")
 
 
@@ -80,6 +81,18 @@ def _quota(file: Path) -> float | None:
         quota, period = file.read_text().split()[:2]
         return None if quota == "max" else int(quota) / int(period)
     except (OSError, ValueError, ZeroDivisionError):
+        return None
+
+
+def run_delay_seconds() -> float | None:
+    """Return how long this thread has been ready to run without getting a core, since it began.
+
+    The second field of the thread's `schedstat` (Linux, Documentation/scheduler/sched-stats.rst),
+    or None where there is none. Takes some 20 us.
+    """
+    try:
+        return int(_SCHEDSTAT.read_bytes().split()[1]) * 1e-9
+    except (OSError, ValueError, IndexError):
         return None
 
 

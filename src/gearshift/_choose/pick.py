@@ -16,7 +16,9 @@ if TYPE_CHECKING:
 
 __all__ = ["pick"]
 
-WAITING_SHARE = 0.5  # of wall time; a busy machine makes pure Python look up to 0.5 waiting
+WAITING_SHARE = (
+    0.5  # of wall time; where no run-queue delay is known, a busy machine alone makes 0.5
+)
 WAITING_WORTH_SECONDS = 0.001  # starting a few threads costs about that
 MOST_THREADS = 64
 THREADS_HEADROOM = 1.25  # more threads than w/c asks for, since waits vary
@@ -42,11 +44,15 @@ def pick(profile: Profile) -> Plan:
         return Plan(
             "asyncio", None, ("it is a coroutine function: its waits overlap on one event loop",)
         )
-    if profile.items == 0 or profile.wall_seconds <= 0:
+    if (
+        profile.items == 0
+        or max(profile.wall_seconds - profile.delay_seconds, profile.cpu_seconds) <= 0
+    ):
         return Plan("serial", 1, ("nothing could be measured yet",))
     if profile.remaining is not None and profile.remaining <= 1:
         return Plan("serial", 1, ("there is nothing left that could run beside it",))
-    wall = profile.wall_seconds / profile.items
+    # What it would take with a core to itself: other programs' turns are not its waits.
+    wall = max(profile.wall_seconds - profile.delay_seconds, profile.cpu_seconds) / profile.items
     cpu = profile.cpu_seconds / profile.items
     waiting = max(0.0, 1.0 - cpu / wall)
     rest = profile.items if profile.remaining is None else profile.remaining

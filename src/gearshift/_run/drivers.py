@@ -33,9 +33,7 @@ def drive(pump: Pump, job: Job, owner: object) -> Iterator[Any]:  # noqa: ARG001
         yield from pump.window
         step = pump.step()
         if step.action is Action.WORK:
-            lane = pump.gears.lane
-            if lane is not None and step.seconds is not None:
-                lane.work(step.seconds)
+            pump.gears.work(step.seconds or 0.0)
         elif step.action is Action.PULL:
             pump.source.pull(step.count)
         elif step.action is Action.WAIT:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from gearshift._choose.pick import WAITING_SHARE, pick
 from gearshift.facts import Plan, Profile
+from gearshift.host import run_delay_seconds
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -76,6 +77,11 @@ class Gears:
         self._items = 0
         self._wall_seconds = 0.0
         self._cpu_seconds = 0.0
+        self._delay_seconds = 0.0
+        self._elapsed_seconds = 0.0  # measured or not
+        self._seen = 0  # items, measured or not
+        self._turns = 0
+        self._is_measured = True
         self._next_look_seconds = PROBE_SECONDS
         self._looks = 0
         self.is_probing = False
@@ -116,9 +122,31 @@ class Gears:
             self._engine = on
             self.lane = on.open(job, wakeup)
 
+    def work(self, seconds: float) -> None:
+        """Run items in the caller's thread; while auto looks, also measure how long it had to wait for a core.
+
+        On a busy machine the wall time of pure Python holds the turns of other programs
+        too. Reading them costs 1 % of a turn, so after the first look only every eighth is measured.
+        """
+        if self.lane is None:
+            return
+        self._turns += 1
+        self._is_measured = self.is_probing and (self._looks == 0 or self._turns % 8 == 0)
+        before = run_delay_seconds() if self._is_measured else None
+        try:
+            self.lane.work(seconds)
+        finally:
+            after = run_delay_seconds() if before is not None else None
+            if before is not None and after is not None:
+                self._delay_seconds += after - before
+
     def observe(self, settled: Settled) -> None:
         """Learn from outcomes (auto)."""
-        if self.is_probing:
+        if not self.is_probing:
+            return
+        self._elapsed_seconds += settled.busy_seconds
+        self._seen += len(settled.values)
+        if self._is_measured:
             self._sample = settled.values[-1]
             self._items += len(settled.values)
             self._wall_seconds += settled.busy_seconds
@@ -129,20 +157,21 @@ class Gears:
         """Whether enough has been seen to choose (again)."""
         if not self.is_probing or self._items == 0:
             return False
-        if self._wall_seconds >= self._next_look_seconds:
+        if self._elapsed_seconds >= self._next_look_seconds:
             return True
         is_early = (
             self._looks == 0 and self._items >= EARLY_ITEMS and self._wall_seconds >= EARLY_SECONDS
         )
-        return is_early and self._cpu_seconds < (1 - WAITING_SHARE) * self._wall_seconds
+        computing = self._cpu_seconds + self._delay_seconds
+        return is_early and computing < (1 - WAITING_SHARE) * self._wall_seconds
 
     def shift(self, remaining: int | None, wakeup: Wakeup) -> None:
         """Choose for the rest, and open its lane if it is another one; call it when no item is out."""
-        plan = self._plan(remaining)
+        plan = self._plan(self._seen if remaining is None else remaining)  # unknown: as many again
         self._looks += 1
         self.reasons = plan.reasons
         self._next_look_seconds = (
-            max(self._next_look_seconds, self._wall_seconds) * 2
+            max(self._next_look_seconds, self._elapsed_seconds) * 2
         )  # the rest was longer than thought
         if plan.engine == "serial":
             return
@@ -193,7 +222,9 @@ class Gears:
             self.reasons = ("workers=1 leaves nothing to choose",)
         else:
             self.is_probing = True
-            self.reasons = ("all of it was done while the first items were measured, in the caller's thread",)
+            self.reasons = (
+                "all of it was done while the first items were measured, in the caller's thread",
+            )
         return "serial"
 
     def _plan(self, remaining: int | None) -> Plan:
@@ -211,6 +242,7 @@ class Gears:
             items=self._items,
             wall_seconds=self._wall_seconds,
             cpu_seconds=self._cpu_seconds,
+            delay_seconds=min(self._delay_seconds, self._wall_seconds),
             remaining=remaining,
             cores=self._cores,
             coroutine=self._coroutine,

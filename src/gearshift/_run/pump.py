@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import sys
 import time
+from collections import deque
 from dataclasses import dataclass
 from enum import Enum, auto
 from typing import TYPE_CHECKING, Any
@@ -188,7 +189,7 @@ class Pump:
         """
         with interrupts_held():
             self._ledger.stop()
-            self.window = iter(())
+            deque(self.window, maxlen=0)  # an iterator in the middle of it finds nothing more
             lane = self.gears.lane
             if lane is not None:
                 lane.close(kill=True)

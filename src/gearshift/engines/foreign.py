@@ -14,6 +14,7 @@ import threading
 from collections import deque
 from concurrent.futures import BrokenExecutor, Executor, Future, ThreadPoolExecutor
 from contextvars import copy_context
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from gearshift._work.run_chunk import ChunkRun, Task
@@ -192,12 +193,7 @@ class ForeignLane:
             self._wakeup.set()
             return
         self._in_flight[future] = chunk
-        future.add_done_callback(self._note)
-
-    def _note(self, future: Future[Any]) -> None:
-        """Remember that a call ended (in a thread of the executor's)."""
-        self._done.append(future)
-        self._wakeup.set()
+        future.add_done_callback(partial(_note, self._done, self._wakeup))
 
     def _take(self, future: Future[Any], chunk: Chunk) -> None:
         """Turn a call's end into news."""
@@ -224,6 +220,12 @@ class ForeignLane:
                 self._news.append(unpack(outcome, chunk.first))
         if self._is_closed and not self._in_flight:
             self._scopes.close()
+
+
+def _note(done: deque[Future[Any]], wakeup: Wakeup, future: Future[Any]) -> None:
+    """Remember that a call ended, in a thread of the executor's; without the lane, which may be gone by then."""
+    done.append(future)
+    wakeup.set()
 
 
 class _ThreadScopes:
