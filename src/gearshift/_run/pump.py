@@ -11,6 +11,7 @@ an interrupt loses nothing: pulled items stay in the source, values in the lane 
 
 from __future__ import annotations
 
+import os
 import sys
 import time
 from collections import deque
@@ -111,6 +112,8 @@ class Pump:
         self._ended_at: float | None = None
         self._pull_at: float | None = None  # may-block sources: patience ends
         self._is_revoked = False
+        self._is_finished = False
+        self._pid = os.getpid()
         self._is_cancelled = False
         self._error: BaseException | None = None
         self._abandoned = 0
@@ -142,9 +145,10 @@ class Pump:
         come (`errors="raise"`), what the source raised, WorkerDiedError, RunCancelledError.
 
         Raises:
-            RuntimeError: Another thread is in a step of this run.
+            RuntimeError: Another thread is in a step of this run, or it is a parent process's.
         """
         with interrupts_held():
+            self.check_process()
             if self._is_stepping:
                 raise RuntimeError(
                     "this run is being iterated by another thread: give each thread a run of its own"
@@ -166,6 +170,22 @@ class Pump:
                 return self._decide()
             finally:
                 self._is_stepping = False
+
+    @property
+    def is_ours(self) -> bool:
+        """Whether this process made the run; a forked child has neither its workers nor its wake-up."""
+        return os.getpid() == self._pid
+
+    def check_process(self) -> None:
+        """Refuse to go on with a run of the parent's.
+
+        Raises:
+            RuntimeError: This process was forked while the run was under way.
+        """
+        if not self.is_ours:
+            raise RuntimeError(
+                "this run belongs to the process that began it: start another with gs.map"
+            )
 
     def wait(self, seconds: float | None) -> None:
         """Block until there is news, at most so long."""
@@ -238,10 +258,7 @@ class Pump:
             seconds=0.0 if started is None else until - started,
             busy_seconds=self._busy_seconds,
             cpu_seconds=self._cpu_seconds,
-            finished=self.has_ended
-            and self._error is None
-            and ledger.inside == 0
-            and ledger.raised is None,
+            finished=self._is_finished,
         )
 
     # The parts of a step
@@ -366,7 +383,9 @@ class Pump:
             and ledger.unsent == 0
             and (self.source.is_exhausted or ledger.is_ending)
         ):
-            return Step(Action.END, error=self._error or self.source.error)
+            error = self._error or self.source.error
+            self._is_finished = error is None and not ledger.is_ending
+            return Step(Action.END, error=error)
         return self._listen(None, count=count)
 
     def _pull_or_listen(self, count: int) -> Step:

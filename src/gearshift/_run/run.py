@@ -103,6 +103,8 @@ class Run(Generic[R_co]):
         """End the run now: revoke what has not started, stop what can be stopped, wait for the rest."""
         self._is_closed = True
         pump = self._pump
+        if not pump.is_ours:
+            return
         if not pump.has_started:
             pump.finish(wait=False)
             return
@@ -121,10 +123,10 @@ class Run(Generic[R_co]):
 
     async def aclose(self) -> None:
         """End the run now, from the event loop that iterates it."""
-        self._is_closed = True
-        if self._driver is None:
+        if self._driver is None or not self._pump.is_ours:
             self.close()
         else:
+            self._is_closed = True
             await self._driver.close()
 
     def __enter__(self) -> Self:
@@ -156,7 +158,7 @@ class Run(Generic[R_co]):
     def __del__(self) -> None:
         """Let go of what still runs; never blocks, never takes a lock."""
         pump: Pump | None = getattr(self, "_pump", None)
-        if pump is None or pump.has_ended:
+        if pump is None or pump.has_ended or not pump.is_ours:
             return
         if not pump.has_started and pump.was_tried:
             return

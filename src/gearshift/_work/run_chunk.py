@@ -123,8 +123,14 @@ class ChunkRun:
                 if self._advance_to_fault(math.inf if seconds is None else started + seconds):
                     break
         finally:
+            if self.is_done:
+                self.end()
             self._busy_seconds += time.perf_counter() - started
             self._cpu_seconds += time.thread_time() - cpu_started
+
+    def end(self) -> None:
+        """Let go of the items: the context knows the chunk, and would keep it alive until a garbage collection."""
+        self._context.run(CURRENT.set, None)
 
     def take(self) -> Settled | None:
         """Return the outcomes since the last call, or None if there are none."""

@@ -179,6 +179,7 @@ class _AsyncioLane:
         self._tasks: set[asyncio.Task[Settled]] = set()
         self._in_flight = 0  # items sent and not settled; the consumer's thread counts them
         self._news: list[Settled | Returned] = []
+        self._is_begin_due = False
         self._is_closed = False
         self._closing: asyncio.Task[None] | None = None
 
@@ -186,13 +187,13 @@ class _AsyncioLane:
         return 0 if self._is_closed else self._engine.workers - self._in_flight
 
     def send(self, chunk: Chunk) -> None:
-        number = next(self._numbers)
-        self._waiting[number] = chunk
+        self._waiting[next(self._numbers)] = chunk
         self._in_flight += len(chunk.items)
         if self._job.loop is not None:
-            self._begin(number)
-        else:
-            self._loop.call_soon_threadsafe(self._begin, number)
+            self._begin()
+        elif not self._is_begin_due:
+            self._is_begin_due = True
+            self._loop.call_soon_threadsafe(self._begin)
 
     def poll(self) -> Sequence[Settled | Returned]:
         return self._news.copy()
@@ -249,11 +250,15 @@ class _AsyncioLane:
             await asyncio.wait(self._tasks)
         await self._scope.aclose()
 
-    def _begin(self, number: int) -> None:
-        """Make the tasks of a chunk (on the loop)."""
-        chunk = self._waiting.pop(number, None)
-        if chunk is None:
-            return  # revoked
+    def _begin(self) -> None:
+        """Make the tasks of what was sent (on the loop)."""
+        self._is_begin_due = False  # first: what is sent from here on asks again
+        for number in list(self._waiting):
+            chunk = self._waiting.pop(number, None)
+            if chunk is not None:  # else it was revoked
+                self._begin_chunk(chunk)
+
+    def _begin_chunk(self, chunk: Chunk) -> None:
         for index, item in enumerate(chunk.items, chunk.first):
             task = self._loop.create_task(self._run_item(index, item), context=self._context.copy())
             self._tasks.add(task)

@@ -275,6 +275,7 @@ def _end_all() -> None:
     for engine in _live():
         threads += engine.threads
         engine.shutdown(wait=False, cancel_futures=True, kill=True)
+        threads += engine.threads
     for thread in threads:
         thread.join(max(0.0, until - time.monotonic()))
 

@@ -87,6 +87,7 @@ class ProcessExecutor(EngineExecutor):
         self._initializer = initializer
         self._initargs = initargs
         self._pool: ProcessPoolExecutor | None = None
+        self._manager: threading.Thread | None = None
 
     @property
     def traits(self) -> Traits:
@@ -97,6 +98,11 @@ class ProcessExecutor(EngineExecutor):
     def workers(self) -> int:
         """Processes."""
         return self._workers
+
+    @property
+    def threads(self) -> list[threading.Thread]:
+        """The pool's own thread, once the pool is being shut down."""
+        return [] if self._manager is None else [self._manager]
 
     def open(self, job: Job, wakeup: Wakeup) -> ForeignLane:
         """Return a lane for this job.
@@ -143,8 +149,13 @@ class ProcessExecutor(EngineExecutor):
 
     def _end(self, *, wait: bool, kill: bool) -> None:
         """Let the workers end after what they run."""
-        if self._pool is not None:
-            self._pool.shutdown(wait=wait, cancel_futures=True)
+        if self._pool is None:
+            return
+        # The pool forgets its thread at the first shutdown, and a second one waits for nothing.
+        self._manager = getattr(self._pool, "_executor_manager_thread", None) or self._manager
+        self._pool.shutdown(wait=wait, cancel_futures=True)
+        if wait and self._manager is not None:
+            self._manager.join()
 
     def _forget(self) -> None:
         """Begin anew in a forked child: the pool is the parent's."""

@@ -99,6 +99,7 @@ class _SerialLane:
     def revoke(self) -> None:
         run, self._run = self._run, None
         if run is not None:
+            run.end()
             settled = run.take()
             if settled is not None:
                 self._news.append(settled)
