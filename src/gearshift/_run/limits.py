@@ -59,6 +59,10 @@ class Buffer:
         """Learn the size of an item or its value; the larger of the two kinds counts."""
         self._bytes_each = max(float(size_bytes), self._bytes_each * 0.9)
 
+    def items_of(self, size_bytes: int) -> int:
+        """Return how many items are about so large, at least 1."""
+        return max(1, int(size_bytes / max(self._bytes_each, 1.0)))
+
     def space(self, inside: int, capacity: int) -> int:
         """Return how many items may be admitted.
 

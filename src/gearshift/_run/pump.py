@@ -42,6 +42,7 @@ CHUNK_SECONDS = {
     True: (WORK_SECONDS, WORK_SECONDS),
     False: (0.004, 0.05),
 }  # in the caller's thread | elsewhere
+MOST_CHUNK_BYTES = 4 * 2**20  # a chunk of values exists several times on its way between processes
 MOST_CHUNK_ITEMS = 16384  # of trivial ones: 1 ms of work
 
 
@@ -113,6 +114,7 @@ class Pump:
         self._pull_at: float | None = None  # may-block sources: patience ends
         self._is_revoked = False
         self._is_finished = False
+        self._is_closed = False
         self._pid = os.getpid()
         self._is_cancelled = False
         self._error: BaseException | None = None
@@ -167,7 +169,7 @@ class Pump:
                     self.source.pull(self._wanted())
                     self._admit()
                 self._feed()
-                return self._decide()
+                return Step(Action.END) if self._is_closed else self._decide()
             finally:
                 self._is_stepping = False
 
@@ -209,6 +211,7 @@ class Pump:
         """
         with interrupts_held():
             self._ledger.stop()
+            self._is_closed = True
             deque(self.window, maxlen=0)  # an iterator in the middle of it finds nothing more
             lane = self.gears.lane
             if lane is not None:
@@ -441,7 +444,12 @@ class Pump:
                 fixed=self._chunksize,
             )
             self._tuned_for = self.gears.lane
-        return self._tuner.length(self._remaining())
+        length = self._tuner.length(self._remaining())
+        return (
+            length
+            if self._chunksize is not None
+            else min(length, self._buffer.items_of(MOST_CHUNK_BYTES))
+        )
 
     def _remaining(self) -> int | None:
         """Return how many items are not handed out yet, where that is known."""

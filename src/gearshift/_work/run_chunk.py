@@ -139,9 +139,13 @@ class ChunkRun:
             return None
         values = self._values if first == 0 and self.is_done else self._values[first:done]
         base = self.chunk.first
-        failed = {index: fault for index, fault in self._failed.items() if index - base >= first}
+        failed, self._failed = self._failed, {}
         settled = Settled(base + first, values, failed, self._busy_seconds, self._cpu_seconds)
         self._taken = done
+        if self.is_done:  # an exception that somebody keeps has our frames, and so this object
+            self.chunk = Chunk(base + done, ())
+            self._values = []
+            self._taken = 0
         self._busy_seconds = self._cpu_seconds = 0.0
         return settled
 
@@ -178,6 +182,8 @@ class ChunkRun:
             self._fail(interrupt, started)
         except BaseException as exception:
             self._fail(exception, started)
+        finally:
+            del values, rest, outcomes  # for the same reason as in `take`
         return False
 
     def _fail(self, exception: BaseException, started: float) -> None:

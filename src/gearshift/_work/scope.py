@@ -67,6 +67,11 @@ class Scope:
             self._runner = asyncio.Runner()
         return self._runner
 
+    @property
+    def has_work(self) -> bool:
+        """Whether `close` has anything to do."""
+        return bool(self._closers) or self._runner is not None
+
     def close(self) -> None:
         """End the worker's objects; one that cannot be closed is warned of, and no value is lost."""
         while self._closers:

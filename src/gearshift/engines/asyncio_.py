@@ -81,8 +81,7 @@ class AsyncioExecutor(EngineExecutor):
         Raises:
             RuntimeError: The engine was shut down.
         """
-        if self._is_shut:
-            raise RuntimeError("this AsyncioExecutor was shut down: make a new one")
+        self.check_open()
         if job.loop is not None:
             return _AsyncioLane(self, job, wakeup, job.loop, Scope(), owns_scope=True)
         with self._guard:

@@ -122,7 +122,9 @@ class EngineExecutor(Executor):
             courier = self._courier
             if cancel_futures or kill:
                 while self._inbox:
-                    self._inbox.popleft()[0].cancel()
+                    future, _ = self._inbox.popleft()
+                    if future.cancel():
+                        future.set_running_or_notify_cancel()  # or concurrent.futures.wait never hears of it
             if self._submitted is not None:
                 self._submitted.kill = kill
                 self._submitted.wakeup.set()
@@ -133,6 +135,15 @@ class EngineExecutor(Executor):
         elif wait:
             courier.join()
             self._end(wait=True, kill=kill)
+
+    def check_open(self) -> None:
+        """Refuse to open a lane on an engine that has ended.
+
+        Raises:
+            RuntimeError: It was shut down.
+        """
+        if self._is_shut:
+            raise RuntimeError(f"this {type(self).__name__} was shut down: make a new one")
 
     @property
     def threads(self) -> list[threading.Thread]:

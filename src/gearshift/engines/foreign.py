@@ -11,6 +11,7 @@ that cannot be pickled does not break the executor.
 from __future__ import annotations
 
 import threading
+import weakref
 from collections import deque
 from concurrent.futures import BrokenExecutor, Executor, Future, ThreadPoolExecutor
 from contextvars import copy_context
@@ -193,7 +194,13 @@ class ForeignLane:
             self._wakeup.set()
             return
         self._in_flight[future] = chunk
-        future.add_done_callback(partial(_note, self._done, self._wakeup))
+        # The callback holds the lane weakly: it would be a cycle, and keep the wake-up's descriptor open.
+        future.add_done_callback(partial(_note, weakref.ref(self)))
+
+    def note(self, future: Future[Any]) -> None:
+        """Remember that a call ended (called by its future)."""
+        self._done.append(future)
+        self._wakeup.set()
 
     def _take(self, future: Future[Any], chunk: Chunk) -> None:
         """Turn a call's end into news."""
@@ -222,10 +229,11 @@ class ForeignLane:
             self._scopes.close()
 
 
-def _note(done: deque[Future[Any]], wakeup: Wakeup, future: Future[Any]) -> None:
-    """Remember that a call ended, in a thread of the executor's; without the lane, which may be gone by then."""
-    done.append(future)
-    wakeup.set()
+def _note(lane_ref: weakref.ref[ForeignLane], future: Future[Any]) -> None:
+    """Remember that a call ended (in a thread of the executor's); nobody asks once the lane is gone."""
+    lane = lane_ref()
+    if lane is not None:
+        lane.note(future)
 
 
 class _ThreadScopes:
@@ -244,9 +252,19 @@ class _ThreadScopes:
         return settled
 
     def close(self) -> None:
-        """Close what the threads made: their end is not ours to see."""
-        while self._scopes:
-            self._scopes.popitem()[1].close()
+        """Close what the threads made, since their end is not ours to see.
+
+        In a thread of its own: here an event loop may run, beside which no other can.
+        """
+        if any(scope.has_work for scope in self._scopes.values()):
+            closer = threading.Thread(target=self._close_all, name="gearshift-foreign-closer")
+            closer.start()
+            closer.join()
+        self._scopes.clear()
+
+    def _close_all(self) -> None:
+        for scope in list(self._scopes.values()):
+            scope.close()
 
 
 def _guess_traits(executor: Executor) -> Traits:

@@ -112,8 +112,7 @@ class ProcessExecutor(EngineExecutor):
             TransportError: The function cannot be pickled.
             UnsupportedError: The job has a `task_timeout`, which this pool cannot keep yet.
         """
-        if self._is_shut:
-            raise RuntimeError("this ProcessExecutor was shut down: make a new one")
+        self.check_open()
         return ForeignLane(self._started(), self._workers, TRAITS, job, wakeup)
 
     def resize(self, workers: int) -> None:
@@ -156,6 +155,8 @@ class ProcessExecutor(EngineExecutor):
         self._pool.shutdown(wait=wait, cancel_futures=True)
         if wait and self._manager is not None:
             self._manager.join()
+            with interrupts_held():  # see ThreadExecutor: a Thread's end must not lose a Ctrl-C
+                self._manager = self._pool = None  # they hold pipes
 
     def _forget(self) -> None:
         """Begin anew in a forked child: the pool is the parent's."""

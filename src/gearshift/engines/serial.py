@@ -40,8 +40,10 @@ class SerialExecutor(EngineExecutor):
         """Return a lane for this job.
 
         Raises:
+            RuntimeError: The engine was shut down.
             UnsupportedError: The job has a `task_timeout`: the caller's thread cannot stop itself.
         """
+        self.check_open()
         check_timeout(job, TRAITS)
         return _SerialLane(job)
 

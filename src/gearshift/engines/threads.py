@@ -24,6 +24,7 @@ from gearshift._work.scope import Scope
 from gearshift.engines.base import check_workers, timed_out
 from gearshift.engines.executor import EngineExecutor
 from gearshift.facts import Chunk, Fault, Returned, Settled, Traits
+from gearshift.host import interrupts_held
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -87,8 +88,7 @@ class ThreadExecutor(EngineExecutor):
         Raises:
             RuntimeError: The engine was shut down.
         """
-        if self._is_shut:
-            raise RuntimeError("this ThreadExecutor was shut down: make a new one")
+        self.check_open()
         return _ThreadLane(self, job, wakeup)
 
     def resize(self, workers: int) -> None:
@@ -164,12 +164,21 @@ class ThreadExecutor(EngineExecutor):
     def _end(self, *, wait: bool, kill: bool) -> None:
         """Let the workers go; a thread cannot be killed."""
         threads = self.threads
+        thread: threading.Thread | None
         for _ in threads:
             self._tickets.put(None)
-        if wait:
-            for thread in threads:
-                if thread is not threading.current_thread():
-                    thread.join()
+        if not wait:
+            return
+        for thread in threads:
+            if thread is not threading.current_thread():
+                thread.join()
+        with (
+            interrupts_held()
+        ):  # freeing a Thread runs a callback that swallows a KeyboardInterrupt
+            thread = None
+            threads.clear()
+            with self._guard:
+                self._threads = {each for each in self._threads if each.is_alive()}
 
     def __del__(self) -> None:
         """Let idle workers go; puts on a queue only, which is safe here."""
@@ -257,6 +266,11 @@ class _ThreadLane:
         ):  # else its time was up
             self._news.append(settled)
             self._wakeup.set()
+        del (
+            chunk,
+            run,
+            settled,
+        )  # an exception that somebody keeps has this frame, and all that it holds
 
     def _abandon_overdue(self, latest_start: float) -> None:
         """Settle what runs for too long, whatever it still does."""
