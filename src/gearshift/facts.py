@@ -260,6 +260,7 @@ class Profile:
 
     Attributes:
         items: Items measured.
+        seen: Items that the run has done so far, measured or not.
         wall_seconds: Wall time of those items.
         cpu_seconds: CPU time of the thread that ran them.
         delay_seconds: Wall time in which that thread was ready to run but had no core.
@@ -275,6 +276,7 @@ class Profile:
     cpu_seconds: float
     remaining: int | None
     cores: int
+    seen: int = 0
     delay_seconds: float = 0.0
     coroutine: bool = False
     nested: bool = False

@@ -35,7 +35,7 @@ def pick(profile: Profile) -> Plan:
 
     Args:
         profile: What the first items showed; with `remaining` unknown, as many again
-            as were seen are expected.
+            as the run has seen are expected.
 
     Returns:
         The plan, with its reasons in words.
@@ -55,19 +55,21 @@ def pick(profile: Profile) -> Plan:
     wall = max(profile.wall_seconds - profile.delay_seconds, profile.cpu_seconds) / profile.items
     cpu = profile.cpu_seconds / profile.items
     waiting = max(0.0, 1.0 - cpu / wall)
-    rest = profile.items if profile.remaining is None else profile.remaining
+    expected = max(profile.seen, profile.items)
+    rest = expected if profile.remaining is None else profile.remaining
     seen = f"it waits for {waiting:.0%} of its {_seconds(wall)} an item"
     if waiting > WAITING_SHARE:
-        return _pick_for_waiting(wall, cpu, rest, seen)
+        most = MOST_THREADS if profile.remaining is None else min(MOST_THREADS, profile.remaining)
+        return _pick_for_waiting(wall, cpu, rest, most, seen)
     return _pick_for_python(profile, wall, rest)
 
 
-def _pick_for_waiting(wall: float, cpu: float, rest: int, seen: str) -> Plan:
+def _pick_for_waiting(wall: float, cpu: float, rest: int, most: int, seen: str) -> Plan:
     """Choose between threads and going on, for a function that mostly waits."""
     if rest * wall < WAITING_WORTH_SECONDS:
         return Plan("serial", 1, (seen, f"the {rest} items left take only {_seconds(rest * wall)}"))
     wanted = math.ceil(THREADS_HEADROOM * wall / max(cpu, wall / MOST_THREADS)) + 1
-    workers = max(2, min(wanted, MOST_THREADS, rest))
+    workers = max(2, min(wanted, most))
     return Plan("threads", workers, (seen, f"{workers} threads wait at the same time"))
 
 

@@ -167,7 +167,7 @@ class Gears:
 
     def shift(self, remaining: int | None, wakeup: Wakeup) -> None:
         """Choose for the rest, and open its lane if it is another one; call it when no item is out."""
-        plan = self._plan(self._seen if remaining is None else remaining)  # unknown: as many again
+        plan = self._plan(remaining)
         self._looks += 1
         self.reasons = plan.reasons
         self._next_look_seconds = (
@@ -240,6 +240,7 @@ class Gears:
     def _profile(self, remaining: int | None, no_processes: str | None = None) -> Profile:
         return Profile(
             items=self._items,
+            seen=self._seen,
             wall_seconds=self._wall_seconds,
             cpu_seconds=self._cpu_seconds,
             delay_seconds=min(self._delay_seconds, self._wall_seconds),

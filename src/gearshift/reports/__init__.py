@@ -1,0 +1,1 @@
+"""Finished results -> text, pages, pictures. Nothing here measures or decides."""
