@@ -213,7 +213,10 @@ class Retry:
         Returns:
             Seconds, 0 to `longest_wait`.
         """
-        asked = getattr(exception, "retry_after", None)
+        try:
+            asked = getattr(exception, "retry_after", None)
+        except Exception:  # a property of the user's that fails is no request
+            asked = None
         if isinstance(asked, int | float) and not isinstance(asked, bool) and asked >= 0:
             return min(float(asked), self.longest_wait)
         doubled = min(self.wait * 2.0 ** min(attempts - 1, 64), self.longest_wait)

@@ -193,7 +193,17 @@ def run_map(
     pairs: bool = False,
     **options: Unpack[Options],
 ) -> Run[Any]:
-    """Do the work of `gs.map`; with `pairs` the run gives `(index, item, outcome)`."""
+    """Do the work of `gs.map`; with `pairs` the run gives `(index, item, outcome)`.
+
+    Raises:
+        TypeError: As in `gs.map`, or there is no such option.
+    """
+    unknown = options.keys() - Options.__annotations__.keys()
+    if unknown:
+        raise TypeError(
+            f"got an unexpected keyword argument {min(unknown)!r}: "
+            f"there are {', '.join(Options.__annotations__)}"
+        )
     on = options.get("on", "auto")
     workers = options.get("workers")
     retries = options.get("retries", 0)
@@ -347,9 +357,10 @@ def _source(iterables: tuple[Any, ...], total: int | None, *, star: bool) -> tup
     if not iterables:
         raise TypeError("there are no inputs: give at least one iterable after the function")
     for place, iterable in enumerate(iterables, 1):
-        if not isinstance(iterable, Iterable | AsyncIterable) and not hasattr(
+        can_iterate = isinstance(iterable, Iterable | AsyncIterable) or hasattr(
             iterable, "__getitem__"
-        ):
+        )
+        if isinstance(iterable, type) or not can_iterate:
             raise TypeError(f"input {place} is {iterable!r}, which cannot be iterated")
     if total is None and all(isinstance(iterable, Collection) for iterable in iterables):
         total = min(builtin_map(len, iterables))

@@ -10,6 +10,7 @@ pump, in the consumer's thread.
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from gearshift._choose.pick import WAITING_SHARE, pick
@@ -186,12 +187,16 @@ class Gears:
     def describe(self, failure: Failure) -> None:
         """Add to an exception which item it was and where it ran, once: it may be raised again and again."""
         notes = getattr(failure.exception, "__notes__", ())
-        if any(isinstance(note, str) and note.startswith("gearshift: ") for note in notes):
+        if isinstance(notes, list) and any(
+            isinstance(note, str) and note.startswith("gearshift: ") for note in notes
+        ):
             return
         tried = "" if failure.attempts == 1 else f", after {failure.attempts} attempts"
-        failure.exception.add_note(
+        words = (
             f"gearshift: item {failure.index} ({_shown(failure.item)}) on engine {self.name}{tried}"
         )
+        with suppress(Exception):  # an exception may refuse notes, as a frozen dataclass does
+            failure.exception.add_note(words)
 
     def close(self, *, kill: bool) -> None:
         """Close the lane and, if it is ours, let the engine end by itself."""

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import os
 import sys
+import threading
 import time
 from collections import deque
 from dataclasses import dataclass
@@ -108,7 +109,7 @@ class Pump:
         self._tuner: ChunkTuner | None = None
         self._tuned_for: Lane | None = None
         self._single = False
-        self._is_stepping = False
+        self._thread: int | None = None  # that carries out a step, not the consumer's turn
         self._started_at: float | None = None
         self._ended_at: float | None = None
         self._pull_at: float | None = None  # may-block sources: patience ends
@@ -151,27 +152,21 @@ class Pump:
         """
         with interrupts_held():
             self.check_process()
-            if self._is_stepping:
-                raise RuntimeError(
-                    "this run is being iterated by another thread: give each thread a run of its own"
-                )
-            self._is_stepping = True
-            try:
-                if self.wakeup.is_set:
-                    self.wakeup.clear()
+            self._check_thread()
+            if self.wakeup.is_set:
+                self.wakeup.clear()
+            self._admit()
+            self._collect()
+            self._end_early()
+            self._shift()
+            if not self.source.may_block:  # then a pull is bookkeeping too, and the lane stays full
+                self.source.pull(self._wanted())
                 self._admit()
-                self._collect()
-                self._end_early()
-                self._shift()
-                if (
-                    not self.source.may_block
-                ):  # then a pull is bookkeeping too, and the lane stays full
-                    self.source.pull(self._wanted())
-                    self._admit()
-                self._feed()
-                return Step(Action.END) if self._is_closed else self._decide()
-            finally:
-                self._is_stepping = False
+            self._feed()
+            step = Step(Action.END) if self._is_closed else self._decide()
+            if step.action in {Action.EMIT, Action.END}:
+                self._thread = None  # the consumer has the word, and may go on in another thread
+            return step
 
     @property
     def is_ours(self) -> bool:
@@ -188,6 +183,19 @@ class Pump:
             raise RuntimeError(
                 "this run belongs to the process that began it: start another with gs.map"
             )
+
+    def _check_thread(self) -> None:
+        """Refuse a second thread while one is under way.
+
+        Raises:
+            RuntimeError: There is one.
+        """
+        thread = threading.get_ident()
+        if self._thread not in {None, thread}:
+            raise RuntimeError(
+                "this run is being iterated by another thread: give each thread a run of its own"
+            )
+        self._thread = thread
 
     def wait(self, seconds: float | None) -> None:
         """Block until there is news, at most so long."""
@@ -472,10 +480,8 @@ class Pump:
 
 def _size_bytes(value: object) -> int:
     """Return about what a value occupies: its buffer where it says so, else its own size."""
-    size = getattr(value, "nbytes", None)
-    if isinstance(size, int):
-        return size
     try:
-        return sys.getsizeof(value)
+        size = getattr(value, "nbytes", None)
+        return size if isinstance(size, int) else sys.getsizeof(value)
     except Exception:
         return 0

@@ -57,6 +57,7 @@ class Run(Generic[R_co]):
         if self._driver is not None:
             raise RuntimeError("this run was begun with `async for`; go on with that")
         if self._pump.source.is_async:
+            self._pump.was_tried = True
             raise TypeError("the inputs are an asynchronous iterable: loop with `async for`")
         self._check_open()
         return drive(self._pump, self._job, self)

@@ -18,6 +18,7 @@ from contextvars import Context, copy_context
 from functools import partial
 from inspect import iscoroutinefunction
 from itertools import islice, repeat
+from types import CoroutineType
 from typing import TYPE_CHECKING, Any
 
 from gearshift._work.scope import CURRENT, Scope
@@ -171,6 +172,8 @@ class ChunkRun:
                         StopIteration(), started
                     )  # `extend` took it for the end of `outcomes`
                     break
+                if type(values[-1]) is CoroutineType:
+                    self._refuse_coroutines(done)
                 if until < math.inf:
                     started = time.perf_counter()
                     if started >= until:
@@ -191,6 +194,20 @@ class ChunkRun:
         fault = Fault(_presentable(exception), time.perf_counter() - started)
         self._failed[self.index] = fault
         self._values.append(None)
+
+    def _refuse_coroutines(self, start: int) -> None:
+        """Make faults of coroutines that nobody would ever await: a plain function returned them."""
+        for offset in range(start, len(self._values)):
+            value = self._values[offset]
+            if type(value) is CoroutineType:
+                value.close()
+                self._values[offset] = None
+                self._failed[self.chunk.first + offset] = Fault(
+                    TypeError(
+                        f"{name_of(self._task.function)} returned a coroutine, which nobody would await: "
+                        'give the coroutine function itself, or say on="asyncio"'
+                    )
+                )
 
     def _run_coroutine(self, item: Any) -> Any:
         """Run one coroutine to its end on this worker's own loop."""
@@ -290,5 +307,5 @@ def _presentable(exception: BaseException) -> BaseException:
         return replaced
     traceback = exception.__traceback__
     if traceback is not None and traceback.tb_next is not None:
-        exception.__traceback__ = traceback.tb_next
+        exception.with_traceback(traceback.tb_next)  # a frozen dataclass refuses the assignment
     return exception

@@ -411,7 +411,10 @@ def _transport_error(what: str, value: Any, exception: BaseException) -> Transpo
 
 def _caused(error: _E, cause: BaseException) -> _E:
     """Return the error with its cause, as `raise ... from` sets it."""
-    error.__cause__ = cause
+    set_cause: Any = BaseException.__dict__[
+        "__cause__"
+    ]  # a frozen dataclass refuses the assignment
+    set_cause.__set__(error, cause)
     return error
 
 

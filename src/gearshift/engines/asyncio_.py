@@ -186,6 +186,7 @@ class _AsyncioLane:
         return 0 if self._is_closed else self._engine.workers - self._in_flight
 
     def send(self, chunk: Chunk) -> None:
+        self._engine.check_alive()
         self._waiting[next(self._numbers)] = chunk
         self._in_flight += len(chunk.items)
         if self._job.loop is not None:

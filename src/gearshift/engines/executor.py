@@ -57,6 +57,7 @@ class EngineExecutor(Executor):
         self._courier: threading.Thread | None = None
         self._submitted: _Submitted | None = None
         self._is_shut = False
+        self._has_ended = False
         for key in [key for key, engine in _LIVE.items() if engine() is None]:
             _LIVE.pop(key, None)
         _LIVE[id(self)] = weakref.ref(self)
@@ -131,19 +132,33 @@ class EngineExecutor(Executor):
         if courier is None:
             if self._submitted is not None:
                 self._submitted.close()
-            self._end(wait=wait, kill=kill)
+            self._finish(wait=wait, kill=kill)
         elif wait:
             courier.join()
-            self._end(wait=True, kill=kill)
+            self._finish(wait=True, kill=kill)
 
     def check_open(self) -> None:
-        """Refuse to open a lane on an engine that has ended.
+        """Refuse to open a lane on an engine that was shut down.
 
         Raises:
-            RuntimeError: It was shut down.
+            RuntimeError: It was.
         """
         if self._is_shut:
             raise RuntimeError(f"this {type(self).__name__} was shut down: make a new one")
+
+    def check_alive(self) -> None:
+        """Refuse to start a task on an engine whose workers have gone; called by lanes.
+
+        Raises:
+            RuntimeError: They have; what was submitted before a shutdown still runs.
+        """
+        if self._has_ended:
+            raise RuntimeError(f"this {type(self).__name__} was shut down while a run was using it")
+
+    def _finish(self, *, wait: bool, kill: bool) -> None:
+        """End this engine's own workers, and take no further task."""
+        self._has_ended = True
+        self._end(wait=wait, kill=kill)
 
     @property
     def threads(self) -> list[threading.Thread]:
@@ -174,7 +189,7 @@ class EngineExecutor(Executor):
                         break
         if self._is_shut:
             submitted.close()
-            self._end(wait=False, kill=submitted.kill)
+            self._finish(wait=False, kill=submitted.kill)
 
 
 class _Submitted:

@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any
 from gearshift._work.run_chunk import ChunkRun, Task
 from gearshift._work.scope import Scope
 from gearshift._work.transport import PackedOutcome, pack_items, pack_task, run_packed, unpack
-from gearshift.engines.base import check_timeout
+from gearshift.engines.base import check_timeout, check_workers
 from gearshift.errors import UnsupportedError, WorkerDiedError
 from gearshift.facts import Chunk, Fault, Returned, Settled, Traits
 from gearshift.host import cores
@@ -49,8 +49,10 @@ class ForeignEngine:
                 library are taken for threads, and everything else for processes.
 
         Raises:
-            TypeError: `executor` is not an Executor.
+            TypeError: `executor` is not an Executor, or `workers` is not a whole number.
+            ValueError: `workers` is below 1.
         """
+        check_workers(workers)
         if not isinstance(executor, Executor):
             raise TypeError(f"executor={executor!r} is not a concurrent.futures.Executor")
         self._executor = executor

@@ -110,6 +110,7 @@ class ThreadExecutor(EngineExecutor):
 
     def dispatch(self, lane: _ThreadLane, number: int) -> None:
         """Have a worker claim that chunk of the lane (called by lanes)."""
+        self.check_alive()
         with self._guard:
             self._load += 1
             lacking = len(self._threads) < min(self._load, self._target)
@@ -182,7 +183,7 @@ class ThreadExecutor(EngineExecutor):
 
     def __del__(self) -> None:
         """Let idle workers go; puts on a queue only, which is safe here."""
-        for _ in self._threads:
+        for _ in getattr(self, "_threads", ()):
             self._tickets.put(None)
 
     def _forget(self) -> None:
@@ -258,19 +259,11 @@ class _ThreadLane:
         self._running[number] = (chunk, time.monotonic(), threading.current_thread())
         if self._job.task_timeout is not None:
             self._wakeup.set()  # there is a deadline now
-        run = ChunkRun(self._task, chunk, scope, self._context)
-        run.advance()
-        settled = run.take()
-        if (
-            settled is not None and self._running.pop(number, None) is not None
-        ):  # else its time was up
+        settled = _outcomes(ChunkRun(self._task, chunk, scope, self._context))
+        if self._running.pop(number, None) is not None:  # else its time was up
             self._news.append(settled)
             self._wakeup.set()
-        del (
-            chunk,
-            run,
-            settled,
-        )  # an exception that somebody keeps has this frame, and all that it holds
+        del chunk, settled  # an exception that somebody keeps has this frame, and all that it holds
 
     def _abandon_overdue(self, latest_start: float) -> None:
         """Settle what runs for too long, whatever it still does."""
@@ -283,6 +276,20 @@ class _ThreadLane:
                 for index in range(chunk.first, chunk.first + len(chunk.items))
             }
             self._news.append(Settled(chunk.first, [None] * len(faults), faults))
+
+
+def _outcomes(run: ChunkRun) -> Settled:
+    """Run a chunk; a worker does not die with its items, whatever happens."""
+    first, count = run.chunk.first, len(run.chunk.items)
+    try:
+        run.advance()
+        settled = run.take()
+        assert settled is not None
+    except BaseException as exception:
+        return Settled(
+            first, [None] * count, dict.fromkeys(range(first, first + count), Fault(exception))
+        )
+    return settled
 
 
 def _serve(
