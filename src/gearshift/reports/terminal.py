@@ -31,6 +31,8 @@ def closing(report: Report, *, unwritten: int = 0, first_failure: str = "") -> s
     Returns:
         One paragraph, unwrapped.
     """
+    if not report.items:
+        return f"0 items in {duration(report.seconds)}: nothing ran."
     parts = [_outcome(report, unwritten)]
     if first_failure:
         parts.append(f"The first: {first_failure.rstrip('.')}.")
@@ -63,9 +65,7 @@ def _outcome(report: Report, unwritten: int) -> str:
     workers = _counted(report.workers, "worker", "workers")
     pace = f" ({_rate(report.items / report.seconds)} a second)" if _has_pace(report) else ""
     failed = report.failed + unwritten
-    if not report.items:
-        well = "nothing ran"
-    elif not failed:
+    if not failed:
         well = "all succeeded" if report.items > 1 else "it succeeded"
     else:
         well = f"{report.items - failed:,} succeeded, {failed:,} failed"

@@ -1,0 +1,62 @@
+"""How seconds and rates are written on the command line.
+
+Apart from the commands so that all of them read `90`, `1.5s`, `10m` and `100/s` alike.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+
+import click
+
+from gearshift.facts import Rate
+
+__all__ = ["rate", "seconds"]
+
+_UNITS = {"ms": 0.001, "": 1.0, "s": 1.0, "m": 60.0, "min": 60.0, "h": 3600.0, "d": 86400.0}
+_DURATION = re.compile(r"(?P<number>\d*\.?\d+|\d+\.)?\s*(?P<unit>[a-z]*)", re.ASCII)
+_COUNT = re.compile(r"\d{1,18}", re.ASCII)
+
+
+def seconds(text: str) -> float:
+    """Return a length of time, such as `90`, `1.5s`, `200ms` or `10m`, in seconds.
+
+    Raises:
+        BadParameter: It is none, or nothing.
+    """
+    found = _seconds(text, bare_unit=False)
+    if found is None:
+        raise click.BadParameter(
+            f"{text!r} is not a length of time above 0, such as 90, 1.5s, 200ms or 10m"
+        )
+    return found
+
+
+def rate(text: str) -> Rate:
+    """Return how often in how long: `100` or `100/s`, `100/10s`, `5/m`.
+
+    Raises:
+        BadParameter: It is not written like that, or is nothing.
+    """
+    count, slash, window = text.partition("/")
+    per = _seconds(window, bare_unit=True) if slash else 1.0
+    if per is None or not _COUNT.fullmatch(count.strip()) or not int(count):
+        raise click.BadParameter(f"{text!r} is not a rate, such as 100/s, 100/10s or 5/m")
+    return Rate(int(count), per=per)
+
+
+def _seconds(text: str, *, bare_unit: bool) -> float | None:
+    """Return a length of time above 0 in seconds, or None where the text is none.
+
+    Args:
+        text: Number and unit.
+        bare_unit: A unit alone is one of it, as in `100/m`.
+    """
+    match = _DURATION.fullmatch(text.strip().lower())
+    if match is None or match["unit"] not in _UNITS:
+        return None
+    if match["number"] is None and not (bare_unit and match["unit"]):
+        return None
+    found = float(match["number"] or 1) * _UNITS[match["unit"]]
+    return found if 0 < found < math.inf else None
