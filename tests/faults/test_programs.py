@@ -1,0 +1,216 @@
+"""Whole programs on processes: however they were started, and without an `if __name__` guard.
+
+They work because workers are forked, which only Linux is safe for.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+import textwrap
+from typing import TYPE_CHECKING
+
+import pytest
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+SECONDS = 30.0
+
+pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="workers are forked on Linux only")
+
+
+def check_output(
+    command: list[str], wanted: str, *, stdin: str = "", folder: Path | None = None
+) -> None:
+    """Run a program to its end; nothing of it may be left, nor a word on stderr."""
+    with (
+        tempfile.TemporaryFile() as output,
+        tempfile.TemporaryFile() as errors,
+        subprocess.Popen(
+            [sys.executable, *command],
+            stdin=subprocess.PIPE,
+            stdout=output,
+            stderr=errors,
+            cwd=folder,
+            start_new_session=True,
+        ) as program,
+    ):
+        try:
+            program.communicate(textwrap.dedent(stdin).encode(), SECONDS)
+            left = is_there(program.pid)
+        finally:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(program.pid, signal.SIGKILL)
+        output.seek(0)
+        errors.seek(0)
+        got = program.returncode, output.read().decode(), errors.read().decode()
+    assert got == (0, wanted, "")
+    assert not left, "processes of the program outlived it"
+
+
+def is_there(group: int) -> bool:
+    """Say whether any process of a group is left."""
+    try:
+        os.killpg(group, 0)
+    except ProcessLookupError:
+        return False
+    return True
+
+
+SQUARES = """\
+import gearshift as gs
+
+class Point:
+    def __init__(self, x):
+        self.x = x
+
+SCALE = 2
+
+def double(point):
+    assert isinstance(point, Point)
+    return Point(point.x * SCALE)
+
+points = list(gs.map(double, [Point(n) for n in range(20)], on="processes", workers=2))
+assert all(isinstance(point, Point) for point in points)
+print(sum(point.x for point in points))
+"""
+
+
+def test_script_without_guard_works(tmp_path: Path) -> None:
+    (tmp_path / "script.py").write_text(SQUARES)
+    check_output(["script.py"], "380\n", folder=tmp_path)
+
+
+def test_script_as_a_module_without_guard_works(tmp_path: Path) -> None:
+    (tmp_path / "script.py").write_text(SQUARES)
+    check_output(["-m", "script"], "380\n", folder=tmp_path)
+
+
+def test_program_in_the_command_line_works() -> None:
+    check_output(["-c", SQUARES], "380\n")
+
+
+def test_program_from_stdin_works() -> None:
+    check_output(["-"], "380\n", stdin=SQUARES)
+
+
+def test_global_that_was_changed_at_run_time_is_seen_by_workers(tmp_path: Path) -> None:
+    (tmp_path / "settings.py").write_text("SCALE = 1\ndef scale(n):\n    return n * SCALE\n")
+    program = """\
+    import gearshift as gs, settings
+    settings.SCALE = 10
+    print(list(gs.map(settings.scale, [1, 2], on="processes", workers=2)))
+    """
+    check_output(["-c", textwrap.dedent(program)], "[10, 20]\n", folder=tmp_path)
+
+
+def test_functions_of_notebook_cells_work() -> None:
+    """A notebook runs its cells in the dict of `__main__`, and defines things again and again."""
+    program = """\
+    import gearshift as gs
+
+    def cell(text):
+        exec(compile(text, "<cell>", "exec"), globals())
+
+    cell("class Item:\\n    def __init__(self, n): self.n = n\\nSTEP = 1")
+    cell("def work(item): return Item(item.n + STEP)")
+    cell("out = list(gs.map(work, [Item(1), Item(2)], on='processes', workers=2))")
+    cell("print([o.n for o in out], {type(o) is Item for o in out})")
+    cell("STEP = 100")  # run again with a changed cell
+    cell("def work(item): return Item(item.n - STEP)")
+    cell("print([o.n for o in gs.map(work, [Item(1)], on='processes')])")
+    cell("with gs.engines.ProcessExecutor(2) as warm:\\n"
+         "    for STEP in (1, 2):\\n"
+         "        print([o.n for o in gs.map(work, [Item(1)], on=warm)])")
+    """
+    check_output(["-c", textwrap.dedent(program)], "[2, 3] {True}\n[-99]\n[0]\n[-1]\n")
+
+
+def test_submitted_calls_are_done_before_the_program_ends() -> None:
+    program = """\
+    import gearshift as gs, os
+    def write(n):
+        os.write(1, b"%d\\n" % n)
+    executor = gs.engines.{name}(1)
+    for n in range(12):
+        executor.submit(write, n)
+    """
+    wanted = "".join(f"{n}\n" for n in range(12))
+    for name in ("ThreadExecutor", "ProcessExecutor"):
+        check_output(["-c", textwrap.dedent(program).format(name=name)], wanted)
+
+
+@pytest.mark.parametrize("engine", ["serial", "threads", "processes", "asyncio"])
+def test_program_that_ends_in_the_middle_of_a_run_ends_at_once(engine: str) -> None:
+    program = f"""\
+    import itertools, gearshift as gs
+    def negative(n):
+        return -n
+    async def anegative(n):
+        return -n
+    run = gs.map(anegative if {engine!r} == "asyncio" else negative, itertools.count(), on={engine!r})
+    for value in run:
+        if value == -5:
+            break
+    print(value)
+    """
+    check_output(["-c", textwrap.dedent(program)], "-5\n")
+
+
+def test_exception_that_ends_a_program_shows_the_workers_frames() -> None:
+    program = """\
+    import gearshift as gs, traceback
+    def inner(n):
+        return 1 / n
+    def outer(n):
+        return inner(n)
+    try:
+        list(gs.map(outer, [1, 0], on="processes", workers=2))
+    except ZeroDivisionError:
+        text = traceback.format_exc()
+        print("in inner" in text, "in outer" in text, "gearshift: item 1 (0) on engine processes" in text)
+    """
+    check_output(["-c", textwrap.dedent(program)], "True True True\n")
+
+
+def test_task_that_starts_a_program_which_uses_gearshift_works() -> None:
+    program = """\
+    import gearshift as gs, subprocess, sys
+    def start(n):
+        text = f"import gearshift as gs; print(sum(gs.map(abs, range({n}))))"
+        return subprocess.run([sys.executable, "-c", text], capture_output=True, text=True).stdout
+    print(list(gs.map(start, [3, 4], on="processes", workers=2)))
+    """
+    check_output(["-c", textwrap.dedent(program)], "['3\\n', '6\\n']\n")
+
+
+def test_workers_do_not_outlive_a_program_that_is_killed() -> None:
+    program = """\
+    import os, signal, time
+    import gearshift as gs
+    run = gs.map(abs, range(1000), on="processes", workers=2)
+    next(run)
+    os.kill(os.getpid(), signal.SIGKILL)
+    time.sleep(60)
+    """
+    with subprocess.Popen(
+        [sys.executable, "-c", textwrap.dedent(program)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        start_new_session=True,
+    ) as killed:
+        try:
+            assert killed.wait(SECONDS) == -signal.SIGKILL
+            # a worker has the pipe open as long as it lives
+            words, _ = killed.communicate(timeout=5)
+        except subprocess.TimeoutExpired:
+            pytest.fail("workers outlived the program", pytrace=False)
+        finally:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(killed.pid, signal.SIGKILL)
+        assert words == b""
