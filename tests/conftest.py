@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any
 
 import psutil
 import pytest
+from hypothesis import settings
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterator
@@ -31,6 +32,12 @@ POLL_SECONDS = 0.005
 FDS = Path("/proc/self/fd")
 TASKS = Path("/proc/self/task")
 SHARED_MEMORY = Path("/dev/shm")  # noqa: S108 - looked at, never written to
+
+# The machines are shared: how long an example takes says nothing. In CI hypothesis
+# has a profile of its own, which repeats exactly and has no deadline either.
+settings.register_profile("local", deadline=None)
+if "CI" not in os.environ:
+    settings.load_profile("local")
 
 _finished = pytest.StashKey[bool]()
 

@@ -1,13 +1,19 @@
-"""All promises on all engines."""
+"""All promises on all engines; and what auto adds to them, the shift in the middle of a run."""
 
 from __future__ import annotations
 
+import asyncio
+import itertools
 import multiprocessing
+import threading
+import time
 from concurrent.futures import Executor, ProcessPoolExecutor, ThreadPoolExecutor
+from functools import partial
 from typing import TYPE_CHECKING
 
 import pytest
 
+import gearshift as gs
 from gearshift.engines import (
     AsyncioExecutor,
     ForeignEngine,
@@ -15,10 +21,12 @@ from gearshift.engines import (
     SerialExecutor,
     ThreadExecutor,
 )
-from gearshift.testing import contract
+from gearshift.host import cores
+from gearshift.testing import _tasks, contract
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
 
 
 class OwnedEngine(ForeignEngine):
@@ -56,3 +64,128 @@ def test_engine_keeps_the_promise(
     check: Callable[[contract.MakeEngine], None], make_engine: contract.MakeEngine
 ) -> None:
     check(make_engine)
+
+
+# Auto runs the first items itself, then shifts to one of the engines above.
+
+
+def wait_a_little(number: int) -> int:
+    time.sleep(0.003)
+    return number * number
+
+
+def compute_a_little(number: int) -> int:
+    return number * number + 0 * sum(range(60_000))
+
+
+def fail_at_fifty(number: int) -> int:
+    time.sleep(0.003)
+    if number == 50:
+        raise ValueError("fifty")
+    return number
+
+
+def seed_after_a_wait(number: int) -> int:
+    time.sleep(0.003)
+    return gs.item_seed()
+
+
+SQUARES = [number * number for number in range(100)]
+
+
+@pytest.mark.parametrize("ordered", [True, False])
+def test_auto_gives_each_value_once_when_it_shifts_to_threads(ordered: bool) -> None:
+    with gs.map(wait_a_little, range(100), ordered=ordered) as run:
+        values = list(run)
+    assert (values if ordered else sorted(values)) == SQUARES
+    assert run.report.engine == "threads"
+    assert run.report.items == run.report.succeeded == 100
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(cores() < 2, reason="one core leaves nothing to gain from processes")
+def test_auto_gives_each_value_once_when_it_shifts_to_processes() -> None:
+    with gs.map(compute_a_little, range(1000)) as run:
+        assert list(run) == [number * number for number in range(1000)]
+    assert run.report.engine == "processes", run.report.reasons
+
+
+def test_auto_stays_where_little_is_to_do() -> None:
+    with gs.map(abs, range(1000)) as run:
+        assert list(run) == list(range(1000))
+    assert run.report.engine == "serial"
+
+
+def test_auto_raises_an_error_at_its_turn_after_the_shift() -> None:
+    values: list[int] = []
+    with (
+        gs.map(fail_at_fifty, range(100)) as run,
+        pytest.raises(ValueError, match="fifty") as caught,
+    ):
+        values.extend(run)
+    assert values == list(range(50))
+    assert caught.value.__notes__ == ["gearshift: item 50 (50) on engine threads"]
+
+
+def test_auto_gives_the_same_seeds_before_and_after_the_shift() -> None:
+    with gs.map(seed_after_a_wait, range(40), seed=3) as run:
+        seeds = list(run)
+    assert run.report.engine == "threads"
+    assert seeds == list(gs.map(_tasks.seed_of, range(40), on="serial", seed=3))
+
+
+def test_auto_takes_a_lazy_source_lazily() -> None:
+    pulled = []
+
+    def source() -> Iterator[int]:
+        for number in itertools.count():
+            pulled.append(number)
+            yield number
+
+    with gs.map(wait_a_little, source(), buffersize=8) as run:
+        assert list(itertools.islice(run, 60)) == SQUARES[:60]
+    assert len(pulled) <= 60 + 8
+
+
+def test_auto_runs_coroutine_functions_on_the_running_loop() -> None:
+    loops = set()
+
+    async def square(number: int) -> int:
+        loops.add(asyncio.get_running_loop())
+        return number * number
+
+    async def main() -> list[int]:
+        values = [value async for value in gs.map(square, range(100))]
+        assert loops == {asyncio.get_running_loop()}
+        return values
+
+    assert asyncio.run(main()) == SQUARES
+    assert list(gs.map(square, range(100))) == SQUARES
+
+
+def test_auto_runs_no_plain_function_on_the_loops_thread() -> None:
+    here = threading.get_ident()
+
+    async def main() -> None:
+        async for where in gs.map(lambda _: threading.get_ident(), range(50)):
+            assert where != here
+
+    asyncio.run(main())
+
+
+def test_auto_closes_the_tools_of_both_engines(tmp_path: Path) -> None:
+    log = _tasks.Log(tmp_path / "log")
+    handle = gs.per_worker(partial(_tasks.Tool, log))
+
+    def use(number: int) -> int:
+        handle()
+        return wait_a_little(number)
+
+    with gs.map(use, range(100)) as run:
+        assert list(run) == SQUARES
+    assert run.report.engine == "threads"
+    lines = [line.split() for line in log.lines]
+    made = sorted(name for word, name in lines if word == "made")
+    closed = sorted(name for word, name in lines if word == "closed")
+    assert len(made) > 1
+    assert closed == made

@@ -1,4 +1,7 @@
-"""The ledger's promises one by one; `test_ledger_machine.py` mixes them."""
+"""The ledger's promises one by one; `test_ledger_machine.py` mixes them.
+
+Long because each promise stands as an example that a reader can follow.
+"""
 
 from __future__ import annotations
 

@@ -20,17 +20,21 @@ NAN = float("nan")
 INFINITY = float("inf")
 NO_NUMBERS: tuple[Any, ...] = ("4", b"4", [], object(), 1j)
 
+NO_WHOLE_NUMBERS: tuple[Any, ...] = (1.0, 1.5, True, NAN, *NO_NUMBERS)
+NO_WAYS: tuple[Any, ...] = (None, "", "ignore", "RAISE", True, [])
+NO_SECONDS: tuple[Any, ...] = (True, *NO_NUMBERS)
+NO_RATES: tuple[Any, ...] = (0, 100, 1.5, "100/s", (100, 1.0))
 NO_ENGINES: tuple[Any, ...] = (None, 0, True, [], ThreadExecutor, object())
 
 REFUSED: list[tuple[str, Any, type[Exception]]] = [
     *(("on", value, TypeError) for value in NO_ENGINES),
     *(("on", value, ValueError) for value in ("", "thread", "AUTO", "fork")),
-    *(("errors", value, ValueError) for value in (None, "", "ignore", "RAISE", True, [])),
+    *(("errors", value, ValueError) for value in NO_WAYS),
     *((name, value, TypeError) for name in ("ordered", "star") for value in (None, 0, 1, "yes")),
     *(
         (name, value, TypeError)
         for name in ("workers", "chunksize", "buffersize", "total", "seed", "retries")
-        for value in (1.0, 1.5, True, NAN, *NO_NUMBERS)
+        for value in NO_WHOLE_NUMBERS
     ),
     ("retries", None, TypeError),
     *((name, 0, ValueError) for name in ("workers", "chunksize", "buffersize", "task_timeout")),
@@ -38,9 +42,9 @@ REFUSED: list[tuple[str, Any, type[Exception]]] = [
         (name, -1, ValueError)
         for name in ("workers", "chunksize", "buffersize", "total", "retries", "task_timeout")
     ),
-    *(("task_timeout", value, TypeError) for value in (True, *NO_NUMBERS)),
+    *(("task_timeout", value, TypeError) for value in NO_SECONDS),
     *(("task_timeout", value, ValueError) for value in (-0.5, NAN, INFINITY)),
-    *(("limit", value, TypeError) for value in (0, 100, 1.5, "100/s", (100, 1.0))),
+    *(("limit", value, TypeError) for value in NO_RATES),
 ]
 
 

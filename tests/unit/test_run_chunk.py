@@ -1,4 +1,7 @@
-"""The one place that calls users' functions: every item gets exactly its own outcome."""
+"""The one place that calls users' functions: every item gets exactly its own outcome.
+
+Long because its unit is: chunks, interrupts, contexts and coroutines meet in it.
+"""
 
 from __future__ import annotations
 

@@ -1,7 +1,8 @@
 """Bytes and back: what can travel arrives as it was, and what cannot costs its own item only.
 
 Both sides run in this process; `test_a_worker_process_...` runs the worker's side in a
-fresh interpreter, where classes of `__main__` are not known.
+fresh interpreter, where classes of `__main__` are not known. Long because function, item,
+value and exception can each fail to be sent and fail to be rebuilt.
 """
 
 from __future__ import annotations

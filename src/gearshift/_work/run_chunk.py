@@ -138,6 +138,8 @@ class ChunkRun:
         first, done = self._taken, len(self._values)
         if done == first:
             return None
+        if CoroutineType in {type(self._values[first]), type(self._values[-1])}:
+            self._refuse_coroutines(first)
         values = self._values if first == 0 and self.is_done else self._values[first:done]
         base = self.chunk.first
         failed, self._failed = self._failed, {}
@@ -172,8 +174,6 @@ class ChunkRun:
                         StopIteration(), started
                     )  # `extend` took it for the end of `outcomes`
                     break
-                if type(values[-1]) is CoroutineType:
-                    self._refuse_coroutines(done)
                 if until < math.inf:
                     started = time.perf_counter()
                     if started >= until:
