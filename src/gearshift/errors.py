@@ -63,8 +63,8 @@ class RunCancelledError(GearshiftError):
     """The run was cancelled; what had settled before was emitted."""
 
 
-class RunClosedError(GearshiftError):
-    """The run was closed before its end and has nothing more to give."""
+class RunClosedError(GearshiftError, RuntimeError):
+    """The run, or the engine it was on, was closed before its end."""
 
 
 class UnsupportedError(GearshiftError, ValueError):

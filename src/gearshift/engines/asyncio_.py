@@ -280,7 +280,7 @@ class _AsyncioLane:
     def _settle(self, index: int, task: asyncio.Task[Settled]) -> None:
         """Report a task's end, also of one that was cancelled before it began."""
         self._tasks.discard(task)
-        if task.cancelled() and self._is_closed:
+        if task.cancelled() and (self._is_closed or self._engine.has_ended):
             self._news.append(Returned(index, 1))  # we did it: not the item's failure
         elif task.cancelled():
             self._news.append(

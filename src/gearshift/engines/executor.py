@@ -23,7 +23,7 @@ from contextvars import Context
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
 from gearshift.engines.base import Job, Lane, Wakeup
-from gearshift.errors import WorkerDiedError
+from gearshift.errors import RunClosedError, WorkerDiedError
 from gearshift.facts import Chunk, Returned, Settled
 
 if TYPE_CHECKING:
@@ -57,7 +57,7 @@ class EngineExecutor(Executor):
         self._courier: threading.Thread | None = None
         self._submitted: _Submitted | None = None
         self._is_shut = False
-        self._has_ended = False
+        self.has_ended = False  # its workers were let go
         for key in [key for key, engine in _LIVE.items() if engine() is None]:
             _LIVE.pop(key, None)
         _LIVE[id(self)] = weakref.ref(self)
@@ -150,14 +150,16 @@ class EngineExecutor(Executor):
         """Refuse to start a task on an engine whose workers have gone; called by lanes.
 
         Raises:
-            RuntimeError: They have; what was submitted before a shutdown still runs.
+            RunClosedError: They have; what was submitted before a shutdown still runs.
         """
-        if self._has_ended:
-            raise RuntimeError(f"this {type(self).__name__} was shut down while a run was using it")
+        if self.has_ended:
+            raise RunClosedError(
+                f"this {type(self).__name__} was shut down while a run was using it"
+            )
 
     def _finish(self, *, wait: bool, kill: bool) -> None:
         """End this engine's own workers, and take no further task."""
-        self._has_ended = True
+        self.has_ended = True
         self._end(wait=wait, kill=kill)
 
     @property

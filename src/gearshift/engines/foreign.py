@@ -22,7 +22,7 @@ from gearshift._work.run_chunk import ChunkRun, Task
 from gearshift._work.scope import Scope
 from gearshift._work.transport import PackedOutcome, pack_items, pack_task, run_packed, unpack
 from gearshift.engines.base import check_timeout, check_workers
-from gearshift.errors import UnsupportedError, WorkerDiedError
+from gearshift.errors import RunClosedError, UnsupportedError, WorkerDiedError
 from gearshift.facts import Chunk, Fault, Returned, Settled, Traits
 from gearshift.host import cores
 
@@ -195,6 +195,12 @@ class ForeignLane:
             self._death = death
             self._wakeup.set()
             return
+        except (
+            RuntimeError
+        ) as error:  # the standard library's word for an executor that was shut down
+            raise RunClosedError(
+                f"{self._traits.name} takes nothing more while a run is using it: {error}"
+            ) from error
         self._in_flight[future] = chunk
         # The callback holds the lane weakly: it would be a cycle, and keep the wake-up's descriptor open.
         future.add_done_callback(partial(_note, weakref.ref(self)))
