@@ -7,7 +7,7 @@ import itertools
 import multiprocessing
 import threading
 import time
-from concurrent.futures import Executor, ProcessPoolExecutor, ThreadPoolExecutor
+from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -16,7 +16,6 @@ import pytest
 import gearshift as gs
 from gearshift.engines import (
     AsyncioExecutor,
-    ForeignEngine,
     ProcessExecutor,
     SerialExecutor,
     ThreadExecutor,
@@ -29,19 +28,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 
-class OwnedEngine(ForeignEngine):
-    """An executor of the standard library that ends with its engine."""
-
-    def __init__(self, executor: Executor) -> None:
-        super().__init__(executor)
-        self._owned = executor
-
-    def shutdown(self, *, wait: bool = True, kill: bool = False) -> None:
-        self._owned.shutdown(wait=wait)
-
-
-def foreign_processes() -> OwnedEngine:
-    return OwnedEngine(ProcessPoolExecutor(2, multiprocessing.get_context("fork")))
+def foreign_processes() -> contract.OwnedEngine:
+    return contract.OwnedEngine(ProcessPoolExecutor(2, multiprocessing.get_context("fork")))
 
 
 ENGINES: dict[str, contract.MakeEngine] = {
@@ -49,7 +37,7 @@ ENGINES: dict[str, contract.MakeEngine] = {
     "threads": lambda: ThreadExecutor(3),
     "asyncio": lambda: AsyncioExecutor(4),
     "processes": lambda: ProcessExecutor(2),
-    "foreign-threads": lambda: OwnedEngine(ThreadPoolExecutor(3)),
+    "foreign-threads": lambda: contract.OwnedEngine(ThreadPoolExecutor(3)),
     "foreign-processes": foreign_processes,
 }
 

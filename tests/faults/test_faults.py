@@ -9,19 +9,18 @@ import signal
 import subprocess
 import sys
 import tempfile
-from concurrent.futures import Executor, ProcessPoolExecutor, ThreadPoolExecutor
+from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
 import pytest
 
 from gearshift.engines import (
     AsyncioExecutor,
-    ForeignEngine,
     ProcessExecutor,
     SerialExecutor,
     ThreadExecutor,
 )
-from gearshift.testing import faults
+from gearshift.testing import contract, faults
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -29,19 +28,8 @@ if TYPE_CHECKING:
     from gearshift.engines import Engine
 
 
-class OwnedEngine(ForeignEngine):
-    """An executor of the standard library that ends with its engine."""
-
-    def __init__(self, executor: Executor) -> None:
-        super().__init__(executor)
-        self._owned = executor
-
-    def shutdown(self, *, wait: bool = True, kill: bool = False) -> None:
-        self._owned.shutdown(wait=wait)
-
-
-def foreign_processes() -> OwnedEngine:
-    return OwnedEngine(ProcessPoolExecutor(2, multiprocessing.get_context("fork")))
+def foreign_processes() -> contract.OwnedEngine:
+    return contract.OwnedEngine(ProcessPoolExecutor(2, multiprocessing.get_context("fork")))
 
 
 ENGINES: dict[str, Callable[[], Engine]] = {
@@ -49,7 +37,7 @@ ENGINES: dict[str, Callable[[], Engine]] = {
     "threads": lambda: ThreadExecutor(2),
     "asyncio": lambda: AsyncioExecutor(2),
     "processes": lambda: ProcessExecutor(2),
-    "foreign-threads": lambda: OwnedEngine(ThreadPoolExecutor(2)),
+    "foreign-threads": lambda: contract.OwnedEngine(ThreadPoolExecutor(2)),
     "foreign-processes": foreign_processes,
 }
 # the same as text, for a program that goes down

@@ -131,6 +131,44 @@ def test_functions_of_notebook_cells_work() -> None:
     check_output(["-c", textwrap.dedent(program)], "[2, 3] {True}\n[-99]\n[0]\n[-1]\n")
 
 
+def test_script_without_guard_works_beside_another_thread(tmp_path: Path) -> None:
+    thread = """\
+import threading
+stop = threading.Event()
+threading.Thread(target=stop.wait, daemon=True).start()
+"""
+    (tmp_path / "script.py").write_text(thread + SQUARES)
+    check_output(["script.py"], "380\n", folder=tmp_path)
+
+
+def test_task_of_a_pool_that_forbids_children_stays_in_one_process() -> None:
+    program = """\
+    import multiprocessing
+    import gearshift as gs
+    def compute(n):
+        return n + 0 * sum(range(60_000))
+    def start(n):
+        with gs.map(compute, range(n)) as run:
+            return list(run) == list(range(n)), run.report.engine
+    with multiprocessing.get_context("fork").Pool(1) as pool:
+        print(pool.map(start, [300]))
+    """
+    check_output(["-c", textwrap.dedent(program)], "[(True, 'serial')]\n")
+
+
+def test_forked_child_uses_an_engine_of_its_parent() -> None:
+    program = """\
+    import os, gearshift as gs
+    engine = gs.engines.ThreadExecutor(2)
+    print(list(gs.map(abs, [-1, 2], on=engine)), flush=True)
+    if os.fork() == 0:
+        print(list(gs.map(abs, [-3, 4], on=engine)), flush=True)
+        os._exit(0)
+    print(os.wait()[1])
+    """
+    check_output(["-c", textwrap.dedent(program)], "[1, 2]\n[3, 4]\n0\n")
+
+
 def test_submitted_calls_are_done_before_the_program_ends() -> None:
     program = """\
     import gearshift as gs, os

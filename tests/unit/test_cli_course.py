@@ -170,6 +170,15 @@ def test_interrupt_while_a_line_is_written_neither_loses_nor_doubles_it(at: int)
     assert place.items == [*range(at + 1), *([100] if at < 2 else [])]
 
 
+def test_interrupt_while_the_last_lines_are_written_comes_after_them() -> None:
+    place = Place(at=0, act=interrupt)
+    with Interrupts() as interrupts:
+        writer = LineWriter(place.write, patient=True)
+        end = follow(FakeRun(1, 2), writer, interrupts)  # type: ignore[arg-type]
+    assert end.cause == "interrupted"
+    assert place.items == [0, 1]
+
+
 def test_second_interrupt_does_not_wait_for_the_line() -> None:
     def twice() -> None:
         interrupt()

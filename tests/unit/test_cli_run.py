@@ -344,7 +344,7 @@ def test_line_is_there_while_the_next_item_runs() -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("engine", ENGINES)
+@pytest.mark.parametrize("engine", ["auto", "serial"])
 def test_line_is_there_while_the_next_input_is_awaited(engine: str) -> None:
     with start(
         "cli_run_work.py:nap", "-", "--values", "--on", engine, stdin=subprocess.PIPE

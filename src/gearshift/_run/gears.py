@@ -85,9 +85,9 @@ class Gears:
         self._is_measured = True
         self._next_look_seconds = PROBE_SECONDS
         self._looks = 0
-        self.is_probing = False
+        self.is_probing: bool = False
         self.lane: Lane | None = None
-        self.reasons = reasons
+        self.reasons: tuple[str, ...] = reasons
 
     @property
     def engine(self) -> Engine | None:

@@ -89,13 +89,13 @@ class Ledger:
             None  # errors="raise": the earliest failure, nothing after it counts
         )
         self._stopped = False
-        self.admitted = 0
-        self.emitted = 0  # given out or, with "skip", passed over
-        self.outstanding = 0  # with a lane
-        self.unsent = 0  # admitted and with no lane
-        self.succeeded = 0
-        self.failed = 0
-        self.retried = 0
+        self.admitted: int = 0
+        self.emitted: int = 0  # given out or, with "skip", passed over
+        self.outstanding: int = 0  # with a lane
+        self.unsent: int = 0  # admitted and with no lane
+        self.succeeded: int = 0
+        self.failed: int = 0
+        self.retried: int = 0
         self.failures: list[Failure] = []
 
     @property

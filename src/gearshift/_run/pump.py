@@ -98,9 +98,9 @@ class Pump:
         """
         self.source = source
         self.gears = gears
-        self.wakeup = Wakeup()
+        self.wakeup: Wakeup = Wakeup()
         self.window: Iterator[Any] = iter(())
-        self.was_tried = False
+        self.was_tried: bool = False
         self._ledger = ledger
         self._chunksize = chunksize
         self._buffer = Buffer(buffersize)

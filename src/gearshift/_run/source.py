@@ -52,7 +52,7 @@ class Source:
         self.may_block = may_block
         self.is_async = is_async
         self.pulled: list[Any] = []
-        self.is_exhausted = False
+        self.is_exhausted: bool = False
         self.error: BaseException | None = None
         self.batch = 1 if may_block else MOST_ITEMS
         self._pulls = 0

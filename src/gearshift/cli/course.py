@@ -153,7 +153,9 @@ def _all(run: Run[Any], desk: Desk, interrupts: Interrupts, *, fail_fast: bool) 
             desk.take(index, item, outcome)
             interrupts.release()
     finally:
+        interrupts.held = True
         desk.flush()
+        interrupts.release()
     return cause
 
 

@@ -54,10 +54,10 @@ class Desk:
         self._writer = writer
         self._bar = bar
         self._bare = bare
-        self.written = 0
-        self.failed = 0
-        self.unwritten = 0
-        self.first_failure = ""
+        self.written: int = 0
+        self.failed: int = 0
+        self.unwritten: int = 0
+        self.first_failure: str = ""
 
     def take(self, index: int, item: str, outcome: Any) -> bool:
         """Write one outcome.

@@ -36,8 +36,8 @@ class Interrupts:
 
     def __init__(self) -> None:
         """Begin without a signal."""
-        self.held = False
-        self.number = 0
+        self.held: bool = False
+        self.number: int = 0
         self._waiting = False
         self._times = 0
         self._pid = os.getpid()

@@ -57,7 +57,7 @@ class EngineExecutor(Executor):
         self._courier: threading.Thread | None = None
         self._submitted: _Submitted | None = None
         self._is_shut = False
-        self.has_ended = False  # its workers were let go
+        self.has_ended: bool = False  # its workers were let go
         for key in [key for key, engine in _LIVE.items() if engine() is None]:
             _LIVE.pop(key, None)
         _LIVE[id(self)] = weakref.ref(self)

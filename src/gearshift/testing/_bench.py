@@ -10,12 +10,13 @@ import itertools
 import tempfile
 import threading
 from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Executor
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import gearshift as gs
-from gearshift.engines import Engine
+from gearshift.engines import Engine, ForeignEngine
 from gearshift.testing import _tasks as tasks
 
 MakeEngine = Callable[[], Engine]
@@ -66,6 +67,23 @@ class Bench:
         for gate in self._gates:
             gate.open()  # nobody is to wait any more
         self.engine.shutdown(wait=True)
+
+
+class OwnedEngine(ForeignEngine):
+    """An executor of somebody else's as an engine that ends with it: the checks shut engines down."""
+
+    def __init__(self, executor: Executor) -> None:
+        """Take the executor over.
+
+        Args:
+            executor: Any `concurrent.futures.Executor`.
+        """
+        super().__init__(executor)
+        self._owned = executor
+
+    def shutdown(self, *, wait: bool = True, kill: bool = False) -> None:
+        """End the executor."""
+        self._owned.shutdown(wait=wait)
 
 
 @contextmanager

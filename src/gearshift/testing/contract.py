@@ -6,6 +6,8 @@
     def test_contract(check):
         check(MyEngine)
 
+An executor of `concurrent.futures` is checked as `OwnedEngine(executor)`.
+
 A check makes a fresh engine, uses it through `gs.map`, through its lanes or as an
 Executor, and shuts it down; it raises AssertionError where a promise is broken. What an
 engine cannot do stands in its traits, and then the check asks for a clean refusal. So
@@ -37,6 +39,7 @@ from gearshift.testing import _tasks as tasks
 from gearshift.testing._bench import (
     Bench,
     MakeEngine,
+    OwnedEngine,
     bench_of,
     equal,
     error_of,
@@ -53,6 +56,7 @@ if TYPE_CHECKING:
 __all__ = [
     "CHECKS",
     "MakeEngine",
+    "OwnedEngine",
     "check_a_fault_has_one_type_everywhere",
     "check_a_raised_error_ends_the_run_at_its_turn",
     "check_a_silent_asynchronous_source_gives_its_item_at_once",

@@ -133,8 +133,8 @@ class PictureServer:
     ) -> None:
         self._sleep = sleep
         self.delay_seconds = delay_seconds
-        self.peak = 0
-        self.served = 0
+        self.peak: int = 0
+        self.served: int = 0
         self._waiting = 0
         self._listening = socket.create_server((_HOST, 0), backlog=128)
         self.port: int = self._listening.getsockname()[1]
