@@ -273,3 +273,47 @@ def test_cancelled_async_pull_keeps_what_was_pulled() -> None:
         assert isinstance(source.error, RunClosedError)
 
     asyncio.run(main())
+
+
+class Telling:
+    """Items that say how many of them are there."""
+
+    def __init__(self, *there: int) -> None:
+        self.there = list(there)
+
+    def __iter__(self) -> Iterator[int]:
+        return self
+
+    def __next__(self) -> int:
+        return 7
+
+    def available(self) -> int:
+        if not self.there:
+            raise OSError("gone")
+        return self.there.pop(0)
+
+    def fileno(self) -> int:
+        return 5
+
+
+def test_source_that_tells_is_asked_how_much_is_there() -> None:
+    source = Source(iter(Telling(3, 0)))
+    assert source.tells
+    assert source.available(2) == 2
+    assert source.available(2) == 0
+    assert source.filenos() == (5,)
+    assert not source.is_exhausted
+
+
+def test_source_that_cannot_tell_any_more_ends_with_its_error() -> None:
+    source = Source(iter(Telling()))
+    assert source.available(2) == 0
+    assert source.is_exhausted
+    assert isinstance(source.error, OSError)
+
+
+def test_source_that_does_not_tell_has_whatever_is_asked() -> None:
+    source = Source(iter([1]))
+    assert not source.tells
+    assert source.available(9) == 9
+    assert source.filenos() == ()

@@ -110,6 +110,7 @@ class Pump:
         self._tuned_for: Lane | None = None
         self._single = False
         self._thread: int | None = None  # that carries out a step, not the consumer's turn
+        self._is_awaiting = False  # items of a source that tells when they come
         self._started_at: float | None = None
         self._ended_at: float | None = None
         self._pull_at: float | None = None  # may-block sources: patience ends
@@ -200,7 +201,10 @@ class Pump:
     def wait(self, seconds: float | None) -> None:
         """Block until there is news, at most so long."""
         lane = self.gears.lane
-        self.wakeup.wait(seconds, lane.filenos() if lane is not None else ())
+        filenos = lane.filenos() if lane is not None else ()
+        self.wakeup.wait(
+            seconds, (*filenos, *self.source.filenos()) if self._is_awaiting else filenos
+        )
 
     def cancel(self) -> None:
         """End the run soon; from any thread or signal handler."""
@@ -376,6 +380,7 @@ class Pump:
 
     def _decide(self) -> Step:
         """Say what comes next."""
+        self._is_awaiting = False
         ledger = self._ledger
         window = ledger.emit()
         if window is not None:
@@ -401,7 +406,12 @@ class Pump:
 
     def _pull_or_listen(self, count: int) -> Step:
         """Pull, after listening for outcomes for as long as the source's nature asks."""
-        if self._ledger.outstanding and self.source.may_block:
+        available = self.source.available(count)
+        self._is_awaiting = available == 0 and not self.source.is_exhausted
+        if available == 0:
+            return self._listen(None) if self._is_awaiting else Step(Action.PULL)
+        count = available
+        if self._ledger.outstanding and self.source.may_block and not self.source.tells:
             now = self._clock()
             if self._pull_at is None:
                 engine = self.gears.engine

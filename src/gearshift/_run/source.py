@@ -3,6 +3,10 @@
 A pull may block for ever, and an interrupt may strike in it: what was pulled stays in
 `pulled`, whatever happens. Pulls start at one item and double only while a pull takes
 under 1 ms: filling a buffer of 16 from a slow generator would delay the first result.
+
+An iterator may say how many items it has without waiting, by a method `available()`,
+and when more come, by `fileno()`; then nothing blocks in it, and no outcome waits for
+the next item.
 """
 
 from __future__ import annotations
@@ -14,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 from gearshift.errors import RunClosedError
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Iterator
+    from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 
     from gearshift.engines.base import Wakeup
 
@@ -51,12 +55,33 @@ class Source:
         self.total = total
         self.may_block = may_block
         self.is_async = is_async
+        self._available: Callable[[], int] | None = getattr(iterator, "available", None)
         self.pulled: list[Any] = []
         self.is_exhausted: bool = False
         self.error: BaseException | None = None
         self.batch = 1 if may_block else MOST_ITEMS
         self._pulls = 0
         self._last_seconds = 0.0
+
+    @property
+    def tells(self) -> bool:
+        """Whether the source knows how many items can be taken without waiting."""
+        return self._available is not None
+
+    def available(self, count: int) -> int:
+        """Return how many of `count` items are there; an error ends the source as in `pull`."""
+        if self._available is None:
+            return count
+        try:
+            return min(count, self._available())
+        except Exception as error:
+            self.fail(error)
+            return 0
+
+    def filenos(self) -> Sequence[int]:
+        """Return what becomes readable when items come, of a source that tells."""
+        fd = self._iterator.fileno() if self.tells else -1
+        return () if fd < 0 else (fd,)
 
     def pull(self, count: int) -> None:
         """Get up to `count` items into `pulled`.

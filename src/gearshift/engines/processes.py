@@ -240,6 +240,7 @@ def _main_hidden() -> Iterator[None]:
 def _begin_worker(initializer: bytes) -> None:
     """Leave Ctrl-C to the parent: with SIG_IGN, programs that tasks start would ignore it too."""
     signal.signal(signal.SIGINT, lambda _signum, _frame: None)
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)  # a forked worker has the program's own handler
     begin, arguments = pickle.loads(initializer)
     if begin is not None:
         begin(*arguments)
