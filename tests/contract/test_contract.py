@@ -8,8 +8,9 @@ import multiprocessing
 import threading
 import time
 from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
+from dataclasses import replace
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -24,8 +25,11 @@ from gearshift.host import cores
 from gearshift.testing import _tasks, contract
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Sequence
     from pathlib import Path
+
+    from gearshift.engines import Job, Lane, Wakeup
+    from gearshift.facts import Returned, Settled, Traits
 
 
 def foreign_processes() -> contract.OwnedEngine:
@@ -52,6 +56,69 @@ def test_engine_keeps_the_promise(
     check: Callable[[contract.MakeEngine], None], make_engine: contract.MakeEngine
 ) -> None:
     check(make_engine)
+
+
+# A suite that lets anything pass is none.
+
+
+class ForgetfulLane:
+    """Gives news once, acknowledged or not."""
+
+    def __init__(self, lane: Lane) -> None:
+        self._lane = lane
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._lane, name)
+
+    def poll(self) -> Sequence[Settled | Returned]:
+        news = list(self._lane.poll())
+        self._lane.ack(len(news))
+        return news
+
+    def ack(self, count: int) -> None:
+        pass
+
+
+class ForgetfulEngine(ThreadExecutor):
+    def open(self, job: Job, wakeup: Wakeup) -> Any:
+        return ForgetfulLane(super().open(job, wakeup))
+
+
+class BoastfulEngine(SerialExecutor):
+    @property
+    def traits(self) -> Traits:
+        return replace(super().traits, stops="cancel", resizable=True)
+
+
+class StaleEngine(ThreadExecutor):
+    """Gives every run the values of the first item."""
+
+    def open(self, job: Job, wakeup: Wakeup) -> Any:
+        return super().open(replace(job, function=lambda _: job.function(1)), wakeup)
+
+
+@pytest.mark.parametrize(
+    ("check", "make_engine"),
+    [
+        (contract.check_lanes_keep_news_until_acknowledged, ForgetfulEngine),
+        (contract.check_traits_are_coherent, BoastfulEngine),
+        (contract.check_resize_changes_the_workers, BoastfulEngine),
+        (contract.check_many_items_in_chunks, StaleEngine),
+        (contract.check_a_raised_error_ends_the_run_at_its_turn, StaleEngine),
+        (contract.check_every_kind_of_callable_runs, StaleEngine),
+    ],
+    ids=lambda value: value.__name__,
+)
+def test_broken_engine_is_found_out(
+    check: Callable[[contract.MakeEngine], None], make_engine: contract.MakeEngine
+) -> None:
+    with pytest.raises((AssertionError, gs.UnsupportedError)):
+        check(make_engine)
+
+
+def test_public_names_of_the_contract_are_its_checks() -> None:
+    names = [check.__name__ for check in contract.CHECKS]
+    assert sorted(names) == sorted(name for name in contract.__all__ if name.startswith("check_"))
 
 
 # Auto runs the first items itself, then shifts to one of the engines above.

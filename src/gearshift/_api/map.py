@@ -410,13 +410,14 @@ def _obstacle(job: Job, sample: object) -> str | None:
     """Return why the job cannot go to processes, or None."""
     from gearshift._work.run_chunk import Task  # only where processes would pay off
     from gearshift._work.transport import pack_task, why_unpicklable
+    from gearshift.engines.processes import obstacle
     from gearshift.errors import TransportError
 
     try:
         pack_task(Task(job.function, star=job.star, seed=job.seed))
     except TransportError as error:
         return str(error)
-    return why_unpicklable(sample)
+    return why_unpicklable(sample) or obstacle()
 
 
 def _is_in_running_loop() -> bool:

@@ -272,10 +272,15 @@ class _AsyncioLane:
         started = self._loop.time()
         try:
             async with asyncio.timeout(self._job.task_timeout):
-                return await call.run()
+                settled = await call.run()
         except TimeoutError:  # ours: what the item raises is an outcome already
+            settled = None
+        if (
+            settled is None or self._loop.time() - started > self._job.task_timeout
+        ):  # it may have blocked the loop
             fault = Fault(timed_out(self._job, index, TRAITS), self._loop.time() - started)
-            return Settled(index, [None], {index: fault})
+            settled = Settled(index, [None], {index: fault})
+        return settled
 
     def _settle(self, index: int, task: asyncio.Task[Settled]) -> None:
         """Report a task's end, also of one that was cancelled before it began."""

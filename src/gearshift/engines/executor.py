@@ -183,7 +183,7 @@ class EngineExecutor(Executor):
         assert submitted is not None
         while True:
             submitted.step(self._inbox)
-            if submitted.is_idle:
+            if submitted.is_idle and not self._inbox:
                 submitted.wakeup.wait(_LINGER_SECONDS)
                 with self._lock:
                     if not self._inbox:

@@ -140,11 +140,13 @@ class ForeignLane:
             chunk = self._in_flight.pop(future, None)
             if chunk is not None:  # else it was revoked
                 self._take(future, chunk)
-        if self._death is not None and not self._news:
+        if self._death is not None and self._news:
+            self._wakeup.set()  # the death has its turn after this news, and nobody else tells of it
+        elif self._death is not None:
             held = ", ".join(_range(chunk) for chunk in self._in_flight.values()) or "none"
             raise WorkerDiedError(
                 f"a worker of {self._traits.name} died (killed, crashed or left by os._exit), which breaks this pool; "
-                f"items without an outcome: {held}. It cannot tell which of them did it: "
+                f"items without an outcome: {held} ({self._death}). It cannot tell which of them did it: "
                 'on="serial" or chunksize=1 narrows it down'
             ) from self._death
         return self._news.copy()

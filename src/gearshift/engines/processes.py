@@ -41,7 +41,7 @@ if TYPE_CHECKING:
 
     from gearshift.engines.base import Job, Wakeup
 
-__all__ = ["ProcessExecutor", "start_method"]
+__all__ = ["ProcessExecutor", "obstacle", "start_method"]
 
 TRAITS = Traits(
     name="processes",
@@ -110,7 +110,8 @@ class ProcessExecutor(EngineExecutor):
         Raises:
             RuntimeError: The engine was shut down.
             TransportError: The function cannot be pickled.
-            UnsupportedError: The job has a `task_timeout`, which this pool cannot keep yet.
+            UnsupportedError: The job has a `task_timeout`, which this pool cannot keep yet, or
+                this process may not have children.
         """
         self.check_open()
         return ForeignLane(self._started(), self._workers, TRAITS, job, wakeup)
@@ -132,8 +133,17 @@ class ProcessExecutor(EngineExecutor):
         return super().submit(fn, *args, **kwargs)
 
     def _started(self) -> ProcessPoolExecutor:
-        """Return the pool, with its workers on their way."""
+        """Return the pool, with its workers on their way.
+
+        Raises:
+            UnsupportedError: This process may not have any.
+        """
         if self._pool is None:
+            reason = obstacle()
+            if reason is not None:
+                raise UnsupportedError(
+                    f'engine processes: {reason}; say on="threads" or on="serial" there'
+                )
             begin = cloudpickle.dumps((self._initializer, self._initargs))
             with interrupts_held():
                 pool = ProcessPoolExecutor(
@@ -162,6 +172,13 @@ class ProcessExecutor(EngineExecutor):
         """Begin anew in a forked child: the pool is the parent's."""
         super()._forget()
         self._pool = None
+
+
+def obstacle() -> str | None:
+    """Return why this process cannot have workers, or None."""
+    if multiprocessing.current_process().daemon:
+        return "this is itself a daemonic process of multiprocessing, which may not have children"
+    return None
 
 
 def start_method() -> str:

@@ -10,14 +10,16 @@ import itertools
 import tempfile
 import threading
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import Executor
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import gearshift as gs
 from gearshift.engines import Engine, ForeignEngine
 from gearshift.testing import _tasks as tasks
+
+if TYPE_CHECKING:
+    from concurrent.futures import Executor
 
 MakeEngine = Callable[[], Engine]
 """Makes a fresh engine; the check shuts it down."""
