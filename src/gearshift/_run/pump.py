@@ -7,6 +7,8 @@ A step is bookkeeping and never blocks; a Ctrl-C waits until it is over. What ma
 is carried out between steps and keeps what it has done where the next step finds it, so
 an interrupt loses nothing: pulled items stay in the source, values in the lane until
 `ack`, and what is being emitted in `window`. Only the consumer's thread runs any of it.
+Over 400 lines because the parts of a step share its state; what is pure lies beside it
+(ledger, limits, tune), and what knows of engines in gears.
 """
 
 from __future__ import annotations
