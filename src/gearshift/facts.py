@@ -271,6 +271,7 @@ class Profile:
         cores: Cores that this process may use.
         coroutine: The function is a coroutine function.
         nested: The caller is itself a task of a run.
+        workers: Workers at most, where the user said so.
         no_processes: Why worker processes are out of the question, or None.
     """
 
@@ -283,6 +284,7 @@ class Profile:
     delay_seconds: float = 0.0
     coroutine: bool = False
     nested: bool = False
+    workers: int | None = None
     no_processes: str | None = None
 
 
@@ -307,7 +309,7 @@ class Report:
 
     Attributes:
         engine: Name of the engine that ran the items (of the last one, under auto).
-        workers: Workers of that engine.
+        workers: Workers of that engine, or the items that were with it at once, if fewer.
         reasons: Why that engine, a sentence each.
         items: Items with an outcome.
         succeeded: Items with a value.
@@ -334,6 +336,13 @@ class Report:
     busy_seconds: float
     cpu_seconds: float
     finished: bool
+
+    def __str__(self) -> str:
+        """Say it in a sentence or two."""
+        counts = f"{self.succeeded:,} succeeded, {self.failed:,} failed"
+        where = f"on {self.engine} with {self.workers:,} worker{'s' * (self.workers != 1)}"
+        why = f" Why {self.engine}: {'; '.join(self.reasons)}." if self.reasons else ""
+        return f"{self.items:,} items in {self.seconds:.3g} s {where}: {counts}.{why}"
 
     @property
     def speedup(self) -> float:

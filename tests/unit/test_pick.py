@@ -154,7 +154,9 @@ def test_recorded_profile(profile: Profile, engine: str, workers: int | None) ->
 
 def test_reasons_read_well() -> None:
     assert pick(DOWNLOAD) == Plan(
-        "threads", 47, ("it waits for 99% of its 20 ms an item", "47 threads wait at the same time")
+        "threads",
+        47,
+        ("it waits for 99% of its 20 ms an item", "up to 47 threads wait at the same time"),
     )
     assert pick(PURE_PYTHON) == Plan(
         "processes",

@@ -11,12 +11,14 @@ import copyreg
 import math
 import multiprocessing.util
 import operator
+import os
 import pickle
 import subprocess
 import sys
 import threading
 import types
-from typing import TYPE_CHECKING, Any
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, Self
 
 import cloudpickle
 import pytest
@@ -290,15 +292,25 @@ def test_worker_has_one_scope_which_its_end_closes(monkeypatch: pytest.MonkeyPat
     monkeypatch.setattr(
         multiprocessing.util, "Finalize", lambda _, close, exitpriority: ends.append(close)
     )
-    monkeypatch.delenv(DEPTH_VARIABLE, raising=False)
     scope = transport._worker_scope()
     assert transport._worker_scope() is scope
-    assert is_nested()
     events: list[str] = []
     scope.add_closer(lambda: events.append("closed"))
     (end,) = ends
     end()
     assert events == ["closed"]
+
+
+@pytest.mark.parametrize(("home", "nested"), [(os.getpid(), False), (1, True)])
+def test_only_another_process_counts_as_a_worker(
+    monkeypatch: pytest.MonkeyPatch, home: int, nested: bool
+) -> None:
+    monkeypatch.setenv(DEPTH_VARIABLE, "0")  # so that it is put back
+    monkeypatch.delenv(DEPTH_VARIABLE)
+    packed = replace(transport.pack_task(Task(identity)), home=home)
+    (items,), _ = pack_items(Chunk(0, [1]))
+    run_packed(packed, items)
+    assert is_nested() == nested
 
 
 def test_forked_child_begins_without_what_its_parent_made() -> None:
@@ -531,6 +543,32 @@ class OtherTypeError(Exception):
         return ValueError, ("another",)
 
 
+class PickyError(Exception):
+    """Cannot be made again, not even without its `__init__`."""
+
+    def __new__(cls, *args: object, key: str) -> Self:
+        return super().__new__(cls, *args)
+
+    def __init__(self, *args: object, key: str) -> None:
+        super().__init__(*args)
+
+
+@pytest.mark.parametrize("kind", [TwoArgumentsError, OtherTypeError])
+def test_exception_that_pickle_cannot_rebuild_keeps_its_type(kind: type[Exception]) -> None:
+    error = TwoArgumentsError(3, "no luck") if kind is TwoArgumentsError else OtherTypeError("mine")
+    vars(error)["lock"] = threading.Lock()
+    vars(error)["where"] = "here"
+    error.add_note("seen on Monday")
+    back = raised(error)
+    assert type(back) is kind
+    assert back.args == error.args
+    assert vars(back)["where"] == "here"
+    assert "lock" not in vars(back)
+    assert getattr(back, "code", None) == getattr(error, "code", None)
+    assert back.__notes__ == ["seen on Monday"]
+    assert isinstance(back.__cause__, RemoteTraceback)
+
+
 @pytest.mark.parametrize(
     "error",
     [KeyError("a"), SystemExit(3), KeyboardInterrupt(), OSError(2, "no file", "name")],
@@ -573,8 +611,7 @@ def test_exception_that_cannot_be_changed_comes_back_with_its_cause() -> None:
 @pytest.mark.parametrize(
     ("error", "name", "message"),
     [
-        (TwoArgumentsError(3, "no luck"), "TwoArgumentsError", "no luck"),
-        (OtherTypeError("mine"), "OtherTypeError", "mine"),
+        (PickyError("mine", key="k"), "PickyError", "mine"),
         (ValueError(threading.Lock()), "ValueError", "lock"),
         (UnprintableError(threading.Lock()), "UnprintableError", "(its __str__ raised)"),
     ],

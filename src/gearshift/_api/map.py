@@ -6,7 +6,8 @@ import random
 from builtins import map as builtin_map  # `map` is ours below
 from collections.abc import AsyncIterable, Collection, Iterable
 from concurrent.futures import Executor
-from contextvars import copy_context
+from contextvars import ContextVar, copy_context
+from inspect import isasyncgenfunction
 from typing import TYPE_CHECKING, Any, Literal, TypedDict, TypeVar, Unpack, overload
 
 from gearshift._run.gears import Gears
@@ -257,6 +258,10 @@ def run_map(
 def _check_callable(fn: object) -> None:
     if not callable(fn):
         raise TypeError(f"fn={fn!r} is not callable: the function comes first, then its inputs")
+    if isasyncgenfunction(fn):
+        raise TypeError(
+            f"fn={fn!r} is an asynchronous generator function: its values would be generators nobody reads"
+        )
 
 
 def _check_engine(on: object, workers: int | None) -> str | Engine:
@@ -413,11 +418,22 @@ def _obstacle(job: Job, sample: object) -> str | None:
     from gearshift.engines.processes import obstacle
     from gearshift.errors import TransportError
 
+    variable = _read_variable(job.function)
+    if variable is not None:
+        return f"the function reads the context variable {variable}, which does not travel to another process"
     try:
         pack_task(Task(job.function, star=job.star, seed=job.seed))
     except TransportError as error:
         return str(error)
     return why_unpicklable(sample) or obstacle()
+
+
+def _read_variable(function: Callable[..., Any]) -> str | None:
+    """Return the name of a context variable that the function itself names, or None."""
+    code = getattr(function, "__code__", None)
+    known = getattr(function, "__globals__", {})
+    names = () if code is None else code.co_names
+    return next((name for name in names if isinstance(known.get(name), ContextVar)), None)
 
 
 def _is_in_running_loop() -> bool:

@@ -60,6 +60,7 @@ def pick(profile: Profile) -> Plan:
     seen = f"it waits for {waiting:.0%} of its {_seconds(wall)} an item"
     if waiting > WAITING_SHARE:
         most = MOST_THREADS if profile.remaining is None else min(MOST_THREADS, profile.remaining)
+        most = most if profile.workers is None else profile.workers
         return _pick_for_waiting(wall, cpu, rest, most, seen)
     return _pick_for_python(profile, wall, rest)
 
@@ -69,15 +70,16 @@ def _pick_for_waiting(wall: float, cpu: float, rest: int, most: int, seen: str) 
     if rest * wall < WAITING_WORTH_SECONDS:
         return Plan("serial", 1, (seen, f"the {rest} items left take only {_seconds(rest * wall)}"))
     wanted = math.ceil(THREADS_HEADROOM * wall / max(cpu, wall / MOST_THREADS)) + 1
-    workers = max(2, min(wanted, most))
-    return Plan("threads", workers, (seen, f"{workers} threads wait at the same time"))
+    workers = max(1, min(max(wanted, 2), most))
+    return Plan("threads", workers, (seen, f"up to {workers} threads wait at the same time"))
 
 
 def _pick_for_python(profile: Profile, wall: float, rest: int) -> Plan:
     """Choose between processes and going on, for a function that mostly computes."""
     cores = profile.cores
+    workers = cores if profile.workers is None else profile.workers
     serial = rest * wall
-    rate = max(wall / (PROCESS_SHARE * cores), PROCESS_ITEM_SECONDS)
+    rate = max(wall / (PROCESS_SHARE * min(cores, workers)), PROCESS_ITEM_SECONDS)
     parallel = rest * rate + PROCESS_START_SECONDS
     busy = f"it computes for {_seconds(wall)} an item"
     if profile.nested:
@@ -105,10 +107,10 @@ def _pick_for_python(profile: Profile, wall: float, rest: int) -> Plan:
         return Plan("serial", 1, (busy, f"processes would pay off, but {profile.no_processes}"))
     return Plan(
         "processes",
-        cores,
+        workers,
         (
             busy,
-            f"{cores} processes are expected to need {_seconds(parallel)} instead of {_seconds(serial)}",
+            f"{workers} processes are expected to need {_seconds(parallel)} instead of {_seconds(serial)}",
         ),
     )
 

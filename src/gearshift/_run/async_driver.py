@@ -25,13 +25,18 @@ class AsyncDriver:
         """Begin; the loop is the one that runs at the first step."""
         self._pump = pump
         self._pulling: asyncio.Task[None] | None = None
+        self._consumer: asyncio.Task[Any] | None = (
+            None  # that waits for a step, not the consumer's turn
+        )
 
     async def drive(self) -> AsyncIterator[Any]:
         """Yield outcomes; raise what the run ends with."""
         pump = self._pump
         while True:
+            self._consumer = None
             for value in pump.window:
                 yield value
+            self._check_consumer()
             step = pump.step()
             if self._pulling is not None and self._pulling.done():
                 self._pulling = None
@@ -50,6 +55,25 @@ class AsyncDriver:
                 if step.count > 0 and self._pulling is None:
                     self._pulling = asyncio.create_task(pump.source.apull(step.count, pump.wakeup))
                 await self._wait(step.seconds)
+
+    def _check_consumer(self) -> None:
+        """Refuse a second task while one is under way.
+
+        Raises:
+            RuntimeError: There is one.
+        """
+        task = asyncio.current_task()
+        if self._consumer not in {None, task}:
+            raise RuntimeError(
+                "this run is being iterated by another task: give each task a run of its own"
+            )
+        self._consumer = task
+
+    def abandon(self) -> None:
+        """Stop pulling, from any thread: nobody holds the run any more."""
+        pulling = self._pulling
+        if pulling is not None and not pulling.get_loop().is_closed():
+            pulling.get_loop().call_soon_threadsafe(pulling.cancel)
 
     async def finish(self, *, wait: bool) -> None:
         """End the pulling and the lane; what runs on this loop has ended then, and with `wait` our engine too."""
@@ -85,6 +109,7 @@ class AsyncDriver:
             for fd in watched:
                 loop.add_reader(fd, _resolve, news)
             await news
+            pump.wakeup.mark()
         finally:
             for fd in watched:
                 loop.remove_reader(fd)

@@ -10,10 +10,13 @@ pump, in the consumer's thread.
 
 from __future__ import annotations
 
+import reprlib
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from gearshift._choose.pick import WAITING_SHARE, pick
+from gearshift._work.scope import CURRENT
+from gearshift.errors import UnsupportedError
 from gearshift.facts import Plan, Profile
 from gearshift.host import run_delay_seconds
 
@@ -27,6 +30,7 @@ __all__ = ["Gears"]
 
 SHOWN_CHARACTERS = 80  # of an item, in a message
 PROBE_SECONDS = 0.05
+LONGEST_LOOK_SECONDS = 0.5  # between two looks: a choice takes microseconds
 EARLY_ITEMS = 3  # mostly waiting shows after this many, or
 EARLY_SECONDS = 0.009  # this long (CHOOSING, step 2)
 
@@ -120,6 +124,7 @@ class Gears:
         elif isinstance(on, str):
             self._open(on, 1 if self.is_probing else self._workers, wakeup)
         else:
+            _check_not_inside(on, job)
             self._engine = on
             self.lane = on.open(job, wakeup)
 
@@ -171,18 +176,32 @@ class Gears:
         plan = self._plan(remaining)
         self._looks += 1
         self.reasons = plan.reasons
-        self._next_look_seconds = (
-            max(self._next_look_seconds, self._elapsed_seconds) * 2
-        )  # the rest was longer than thought
         if plan.engine == "serial":
+            self._look_again()
             return
         self.is_probing = False
-        workers = self._workers if self._workers is not None else plan.workers
         if self._engine is not None and plan.engine == self._engine.traits.name:
-            self._engine.resize(workers or 1)  # the probe ran on one thread of it
+            self._engine.resize(plan.workers or 1)  # the probe ran on one thread of it
             return
-        self.close(kill=False)
-        self._open(plan.engine, workers, wakeup)
+        lane, engine = self.lane, self._engine
+        try:
+            self._open(plan.engine, plan.workers, wakeup)
+        except Exception as error:  # such as no memory for a fork: what ran so far can go on
+            self.lane, self._engine = lane, engine
+            self.reasons = (*plan.reasons, f"but {plan.engine} could not be started: {error}")
+            return
+        if lane is not None:
+            lane.close()
+        if engine is not None:
+            engine.shutdown(wait=False)
+
+    def _look_again(self) -> None:
+        """Stay, and measure afresh: what comes may be unlike what was."""
+        self._next_look_seconds = self._elapsed_seconds + min(
+            self._elapsed_seconds, LONGEST_LOOK_SECONDS
+        )
+        self._items = 0
+        self._wall_seconds = self._cpu_seconds = self._delay_seconds = 0.0
 
     def describe(self, failure: Failure) -> None:
         """Add to an exception which item it was and where it ran, once: it may be raised again and again."""
@@ -211,8 +230,13 @@ class Gears:
             self._engine.shutdown(wait=True)
 
     def _open(self, name: str, workers: int | None, wakeup: Wakeup) -> None:
-        self._engine = self._make(name, workers)
-        self.lane = self._engine.open(self._job, wakeup)
+        engine = self._make(name, workers)
+        try:
+            self.lane = engine.open(self._job, wakeup)
+        except BaseException:
+            engine.shutdown(wait=False)
+            raise
+        self._engine = engine
 
     def _first_gear(self, job: Job) -> str:
         """Return where the first items run under auto."""
@@ -228,7 +252,7 @@ class Gears:
         else:
             self.is_probing = True
             self.reasons = (
-                "all of it was done while the first items were measured, in the caller's thread",
+                "all of it was done while the first items were measured, one after another",
             )
         return "serial"
 
@@ -253,14 +277,34 @@ class Gears:
             cores=self._cores,
             coroutine=self._coroutine,
             nested=self._nested,
+            workers=self._workers,
             no_processes=no_processes,
+        )
+
+
+def _check_not_inside(engine: Engine, job: Job) -> None:
+    """Refuse an engine whose own task is asking: it would wait for workers that wait for it.
+
+    Raises:
+        UnsupportedError: It is so, and the caller blocks (under `async for` nothing does).
+    """
+    call = CURRENT.get()
+    owner = getattr(engine, "owner", engine)
+    if call is not None and job.loop is None and call.scope.belongs_to(owner):
+        raise UnsupportedError(
+            f"on={engine!r}: this is a task of that very engine, and would wait for itself; "
+            'inside it say on="serial", a name such as on="threads", or another instance'
         )
 
 
 def _shown(item: object) -> str:
     """Write an item for a message: short, and even where its `repr` fails."""
     try:
-        text = repr(item)
+        text = _REPR.repr(item)
     except Exception:
         return f"a {type(item).__qualname__} whose repr fails"
     return text if len(text) <= SHOWN_CHARACTERS else f"{text[: SHOWN_CHARACTERS - 3]}..."
+
+
+_REPR = reprlib.Repr()  # looks at the first entries of a container only
+_REPR.maxstring = _REPR.maxother = SHOWN_CHARACTERS

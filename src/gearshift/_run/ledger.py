@@ -372,10 +372,11 @@ class Ledger:
         may_have_holes = self._stopped if self._ordered else bool(entry.attempts)
         if not may_have_holes and (not entry.failures or self._errors == "return"):
             return presented
-        unwanted = entry.failures.values() if self._errors != "return" else ()
-        hidden = {id(outcome) for outcome in (*unwanted, _MISSING)}
+        failures = entry.failures if self._errors != "return" else {}
         return [
             shown
-            for shown, outcome in zip(presented, outcomes, strict=True)
-            if id(outcome) not in hidden
+            for offset, (shown, outcome) in enumerate(
+                zip(presented, outcomes, strict=True), first - entry.first
+            )
+            if outcome is not _MISSING and offset not in failures
         ]

@@ -63,16 +63,17 @@ class Buffer:
         """Return how many items are about so large, at least 1."""
         return max(1, int(size_bytes / max(self._bytes_each, 1.0)))
 
-    def space(self, inside: int, capacity: int) -> int:
+    def space(self, inside: int, capacity: int, workers: int = 1) -> int:
         """Return how many items may be admitted.
 
         Args:
             inside: Items admitted and not emitted.
             capacity: Items that the lane can hold; the automatic bound lets it fill.
+            workers: However large the items are, each worker has one.
         """
         if self._items is not None:
             return self._items - inside
         items = max(AUTOMATIC_ITEMS, 2 * capacity)
         if self._bytes_each * items > AUTOMATIC_BYTES:
-            items = max(1, min(items, int(AUTOMATIC_BYTES / self._bytes_each)))
+            items = max(workers, min(items, int(AUTOMATIC_BYTES / self._bytes_each)))
         return items - inside

@@ -123,6 +123,7 @@ class Pump:
         self._is_cancelled = False
         self._error: BaseException | None = None
         self._abandoned = 0
+        self._peak = 0  # items with the lane at once
         self._busy_seconds = 0.0
         self._cpu_seconds = 0.0
 
@@ -166,7 +167,7 @@ class Pump:
                 self.source.pull(self._wanted())
                 self._admit()
             self._feed()
-            step = Step(Action.END) if self._is_closed else self._decide()
+            step = Step(Action.END) if self._is_closed or self.has_ended else self._decide()
             if step.action in {Action.EMIT, Action.END}:
                 self._thread = None  # the consumer has the word, and may go on in another thread
             return step
@@ -264,7 +265,7 @@ class Pump:
         engine = self.gears.engine
         return Report(
             engine=self.gears.name,
-            workers=engine.workers if engine is not None else 0,
+            workers=min(engine.workers, max(self._peak, 1)) if engine is not None else 0,
             reasons=self.gears.reasons,
             items=ledger.succeeded + ledger.failed,
             succeeded=ledger.succeeded,
@@ -346,13 +347,24 @@ class Pump:
             self._collect()
 
     @property
+    def is_in_caller(self) -> bool:
+        """Whether items run in the thread that iterates the run."""
+        engine = self.gears.engine
+        return engine is not None and engine.traits.in_caller
+
+    @property
     def _is_shift_due(self) -> bool:
         """Whether auto is to choose as soon as nothing is out: until then nothing more is sent."""
         return self.gears.is_look_due and not self._ledger.is_ending
 
     def _shift(self) -> None:
         """Under auto, go to another engine when enough was seen."""
-        if self._is_shift_due and self._ledger.outstanding == 0:
+        if not self._is_shift_due:
+            return
+        if self.is_in_caller and self.gears.lane is not None:
+            self.gears.lane.revoke()  # the rest of a chunk that turned out to be long need not stay here
+            self._collect()
+        if self._ledger.outstanding == 0:
             self.gears.shift(self._remaining(), self.wakeup)
 
     def _feed(self) -> None:
@@ -378,6 +390,7 @@ class Pump:
                 self._ledger.returned(chunk.first, len(chunk.items))
                 self._ledger.stop()
                 return
+            self._peak = max(self._peak, self._ledger.outstanding)
             room = lane.room()
 
     def _decide(self) -> Step:
@@ -390,8 +403,7 @@ class Pump:
             return _EMIT
         if ledger.raised is not None:
             return Step(Action.END, error=ledger.raised.exception)
-        in_caller = self.gears.engine is not None and self.gears.engine.traits.in_caller
-        if ledger.outstanding and in_caller:
+        if ledger.outstanding and self.is_in_caller:
             return _WORK
         count = self._wanted()
         if count > 0 and not self.source.is_async:
@@ -444,23 +456,30 @@ class Pump:
         length = self._chunk_length()
         capacity = (room + self.gears.workers) * length
         return max(
-            0, min(self.source.batch, room * length, self._buffer.space(ledger.inside, capacity))
+            0,
+            min(
+                self.source.batch,
+                room * length,
+                self._buffer.space(ledger.inside, capacity, self.gears.workers),
+            ),
         )
 
     def _chunk_length(self) -> int:
         """Return the length of the next chunk."""
-        if self._single:
-            return 1
         engine = self.gears.engine
+        is_loop = (
+            engine is not None and engine.traits.coroutines_only
+        )  # each item is a task of its own there
+        if self._single or is_loop:
+            return 1
         if self._tuner is None or self._tuned_for is not self.gears.lane:
             in_caller = engine is not None and engine.traits.in_caller
             shortest, longest = CHUNK_SECONDS[in_caller]
-            is_loop = engine is not None and engine.traits.coroutines_only
             self._tuner = ChunkTuner(
                 workers=self.gears.workers,
                 shortest_seconds=shortest,
                 longest_seconds=longest,
-                most_items=1 if is_loop else MOST_CHUNK_ITEMS,
+                most_items=MOST_CHUNK_ITEMS,
                 fixed=self._chunksize,
             )
             self._tuned_for = self.gears.lane
@@ -475,17 +494,23 @@ class Pump:
         """Return how many items are not handed out yet, where that is known."""
         if self.source.is_exhausted:
             return self._ledger.unsent
-        if self.source.total is None:
+        if (
+            self.source.total is None or self.source.total < self._ledger.admitted
+        ):  # `total=` may be wrong
             return None
         return max(0, self.source.total - self._ledger.admitted) + self._ledger.unsent
 
     def _until(self, at: float | None) -> float | None:
         """Return the seconds to the next thing that happens by itself, or None."""
         lane = self.gears.lane
-        times = [at, self._ledger.next_due, lane.deadline() if lane is not None else None]
+        times = [at, lane.deadline() if lane is not None else None]
         now = self._clock()
-        if self._gate is not None and self._ledger.has_sendable(now):
-            times.append(self._gate.opens_at(now))
+        if (
+            lane is not None and not self._is_shift_due and lane.room() > 0
+        ):  # else only news can change anything
+            start = now if self._ledger.has_sendable(now) else self._ledger.next_due
+            if start is not None:
+                times.append(start if self._gate is None else max(start, self._gate.opens_at(now)))
         known = [time_ for time_ in times if time_ is not None]
         return max(0.0, min(known) - now) if known else None
 

@@ -109,8 +109,8 @@ class Run(Generic[R_co]):
         if not pump.has_started:
             pump.finish(wait=False)
             return
-        if self._driver is not None and self._is_on_loop():
-            pump.revoke()  # its tasks end when the loop runs again: it cannot wait for them here
+        if self._driver is not None and self._cannot_wait():
+            pump.revoke()  # its tasks end when the loop runs again, if ever: nothing can wait for them here
             pump.finish(wait=False)
             return
         is_drained = False
@@ -172,6 +172,16 @@ class Run(Generic[R_co]):
                 source=self,
             )
             return
+        if self._driver is not None:
+            self._driver.abandon()
+        if pump.is_in_caller:  # what its worker made is closed where it was made
+            pump.abandon()
+            return
+        if self._driver is not None:
+            self._driver.abandon()
+        if pump.is_in_caller:  # what its worker made is closed where it was made
+            pump.abandon()
+            return
         with contextlib.suppress(
             RuntimeError
         ):  # the interpreter ends; the engines see to it themselves
@@ -188,11 +198,14 @@ class Run(Generic[R_co]):
         if self._is_closed and not self._pump.report().finished:
             raise RunClosedError("this run was closed before its end: start another with gs.map")
 
-    def _is_on_loop(self) -> bool:
-        """Whether the consumer's loop runs in this very thread."""
+    def _cannot_wait(self) -> bool:
+        """Whether the consumer's loop runs in this very thread, or not at all."""
         import asyncio  # loaded already: there is a driver
 
+        loop = self._job.loop
+        if loop is None or not loop.is_running():
+            return True
         try:
-            return asyncio.get_running_loop() is self._job.loop
+            return asyncio.get_running_loop() is loop
         except RuntimeError:
             return False

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
 __all__ = ["ChunkRun", "ItemCall", "Task", "is_coroutine_function", "name_of"]
 
+_QUICK_SECONDS = 0.0005  # a stride that takes longer is the last for now: items have turned slow
 _STRIDE = 64  # items between two looks at the clock: 5 ns an item; what turns slow all at once waits for as many
 
 
@@ -120,8 +121,9 @@ class ChunkRun:
         started = time.perf_counter()
         cpu_started = time.thread_time()
         try:
+            until = math.inf if seconds is None else started + seconds
             while not self.is_done:
-                if self._advance_to_fault(math.inf if seconds is None else started + seconds):
+                if self._advance_to_fault(until) or time.perf_counter() >= until:
                     break
         finally:
             if self.is_done:
@@ -175,10 +177,11 @@ class ChunkRun:
                     )  # `extend` took it for the end of `outcomes`
                     break
                 if until < math.inf:
-                    started = time.perf_counter()
-                    if started >= until:
+                    now = time.perf_counter()
+                    stride = min(stride * 2, _STRIDE) if now - started < _QUICK_SECONDS else 1
+                    started = now
+                    if now >= until:
                         return True
-                    stride = min(stride * 2, _STRIDE)
         except KeyboardInterrupt as interrupt:
             if self._interruptible:
                 raise

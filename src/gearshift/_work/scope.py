@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import warnings
+import weakref
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -46,13 +47,24 @@ CURRENT: ContextVar[Call | None] = ContextVar("gearshift_current", default=None)
 class Scope:
     """One worker's own objects, from its first task to its end. Used by that worker only."""
 
-    __slots__ = ("_closers", "_runner", "instances")
+    __slots__ = ("_closers", "_owner", "_runner", "instances")
 
-    def __init__(self) -> None:
-        """Begin with nothing."""
+    def __init__(self, owner: object = None) -> None:
+        """Begin with nothing.
+
+        Args:
+            owner: The engine or executor that the worker belongs to, where it may be asked to wait for itself.
+        """
+        self._owner = (
+            None if owner is None else weakref.ref(owner)
+        )  # it must be able to end while we live
         self.instances: dict[str, Any] = {}
         self._closers: list[Callable[[], Any]] = []
         self._runner: asyncio.Runner | None = None
+
+    def belongs_to(self, owner: object) -> bool:
+        """Whether the worker is one of that engine or executor."""
+        return self._owner is not None and self._owner() is owner
 
     def add_closer(self, close: Callable[[], Any]) -> None:
         """Call `close` at the worker's end, the last added first; it may be a coroutine function."""

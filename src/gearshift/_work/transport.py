@@ -17,6 +17,7 @@ import io
 import os
 import pickle
 import traceback
+from contextlib import suppress
 from contextvars import Context
 from dataclasses import dataclass
 from types import FunctionType
@@ -71,6 +72,7 @@ class PackedTask:
     data: bytes
     digest: bytes
     name: str
+    home: int  # process that packed it
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,7 +133,8 @@ def pack_task(task: Task) -> PackedTask:
             "Make what it refers to inside the function (gs.per_worker does it once per worker), "
             'or use on="threads"'
         ) from exception
-    return PackedTask(data, hashlib.blake2b(data, digest_size=16).digest(), name_of(task.function))
+    digest = hashlib.blake2b(data, digest_size=16).digest()
+    return PackedTask(data, digest, name_of(task.function), os.getpid())
 
 
 def pack_items(chunk: Chunk, *, singly: bool = False) -> tuple[list[PackedItems], dict[int, Fault]]:
@@ -177,6 +180,8 @@ def pack_items(chunk: Chunk, *, singly: bool = False) -> tuple[list[PackedItems]
 
 def run_packed(packed: PackedTask, items: PackedItems) -> PackedOutcome:
     """Run a chunk in this worker and return its outcomes as bytes."""
+    if os.getpid() != packed.home:  # an executor of threads may pack too
+        os.environ[DEPTH_VARIABLE] = "1"
     try:
         task = _task(packed)
     except BaseException as exception:
@@ -266,7 +271,6 @@ def _worker_scope() -> Scope:
 
         _scope = Scope()
         Finalize(None, _scope.close, exitpriority=10)
-        os.environ[DEPTH_VARIABLE] = "1"
     return _scope
 
 
@@ -326,12 +330,7 @@ def _pack_settled(settled: Settled) -> PackedOutcome:
 def _pack_fault(fault: Fault) -> PackedFault:
     """Pickle an exception, if it survives the way there and back."""
     exception = fault.exception
-    try:
-        data: bytes | None = _dumps(exception)[0]
-        if type(pickle.loads(data or b"")) is not type(exception):
-            data = None
-    except BaseException:
-        data = None
+    data = _dump_exception(exception)
     return PackedFault(
         data,
         f"{type(exception).__module__}.{type(exception).__qualname__}".removeprefix("builtins."),
@@ -340,6 +339,45 @@ def _pack_fault(fault: Fault) -> PackedFault:
         tuple(str(note) for note in getattr(exception, "__notes__", ())),
         fault.seconds,
     )
+
+
+def _dump_exception(exception: BaseException) -> bytes | None:
+    """Pickle an exception so that it comes back as what it is, or return None.
+
+    One whose `__init__` cannot be called again with its `args`, or that holds something
+    that cannot be pickled, travels as its type, `args`, and those attributes that can.
+    """
+    for value in (exception, _Stripped(exception)):
+        with suppress(BaseException):
+            data = _dumps(value)[0]
+            if type(pickle.loads(data)) is type(exception):
+                return data
+    return None
+
+
+class _Stripped:
+    """Pickles as an exception that is rebuilt without its `__init__`."""
+
+    def __init__(self, exception: BaseException) -> None:
+        self._exception = exception
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        exception = self._exception
+        state = {}
+        for name, value in vars(exception).items():
+            with suppress(BaseException):
+                pickle.loads(_dumps(value)[0])
+                state[name] = value
+        return _rebuild_exception, (type(exception), exception.args, state)
+
+
+def _rebuild_exception(
+    kind: type[BaseException], args: tuple[Any, ...], state: dict[str, Any]
+) -> BaseException:
+    """Make an exception as `_Stripped` took it apart."""
+    exception = kind.__new__(kind, *args)  # sets `args` too
+    vars(exception).update(state)
+    return exception
 
 
 def _unpack_fault(fault: PackedFault) -> Fault:

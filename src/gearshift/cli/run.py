@@ -34,7 +34,7 @@ _READER_GONE = 141  # 128 + SIGPIPE
 _EXAMPLES = """\b
 Examples:
   gearshift run hashing.py:digest --glob 'photos/**/*.jpg' -o digests.jsonl
-  gearshift run mypackage.tools:fetch --lines urls.txt --retries 3 --limit 10/s
+  gearshift run mypackage.tools:fetch --lines urls.txt --retries 3 --limit 9/s
   find . -name '*.log' | gearshift run scan.py:errors - | jq .value
 
 Items are text (str), one call each: arguments first, then lines, then files. An item

@@ -83,10 +83,10 @@ class AsyncioExecutor(EngineExecutor):
         """
         self.check_open()
         if job.loop is not None:
-            return _AsyncioLane(self, job, wakeup, job.loop, Scope(), owns_scope=True)
+            return _AsyncioLane(self, job, wakeup, job.loop, Scope(self), owns_scope=True)
         with self._guard:
             if self._loop_thread is None:
-                self._loop_thread = _LoopThread()
+                self._loop_thread = _LoopThread(self)
         there = self._loop_thread
         return _AsyncioLane(self, job, wakeup, there.loop, there.scope, owns_scope=False)
 
@@ -109,6 +109,12 @@ class AsyncioExecutor(EngineExecutor):
             if wait and threading.current_thread() is not there.thread:
                 there.thread.join()
 
+    def __del__(self) -> None:
+        """Let the loop end: nobody can use it any more."""
+        there = getattr(self, "_loop_thread", None)
+        if there is not None:
+            there.stop(kill=True)
+
     def _forget(self) -> None:
         """Begin anew in a forked child, which has no loop thread."""
         super()._forget()
@@ -119,10 +125,14 @@ class AsyncioExecutor(EngineExecutor):
 class _LoopThread:
     """A daemon thread with an event loop, until it is told to stop."""
 
-    def __init__(self) -> None:
-        self.scope = Scope()
+    def __init__(self, owner: AsyncioExecutor) -> None:
+        self.scope = Scope(owner)
         self._is_up = threading.Event()
         self._kill = False
+        self._runner = asyncio.Runner()
+        self.loop = (
+            self._runner.get_loop()
+        )  # here: where there are no descriptors left, it says so to the caller
         self.thread = threading.Thread(target=self._run, name="gearshift-asyncio-loop", daemon=True)
         self.thread.start()
         self._is_up.wait()
@@ -137,10 +147,10 @@ class _LoopThread:
                 return  # it closed in between
 
     def _run(self) -> None:
-        asyncio.run(self._main())
+        with self._runner as runner:
+            runner.run(self._main())
 
     async def _main(self) -> None:
-        self.loop = asyncio.get_running_loop()
         self._stop = asyncio.Event()
         self._is_up.set()
         await self._stop.wait()

@@ -177,6 +177,10 @@ class Wakeup:
             with suppress(BlockingIOError):
                 os.read(self._read_fd, 4096)
 
+    def mark(self) -> None:
+        """Take it for set, since its descriptor was readable: a late writer set the flag before it was cleared."""
+        self._is_set = True
+
     @property
     def is_set(self) -> bool:
         """Whether it was set since it was last cleared."""
@@ -212,14 +216,17 @@ class Wakeup:
                 if seconds is None
                 else min(max(seconds, 0.0), LONGEST_WAIT_SECONDS)
             )
-            watched.poll(math.ceil(longest * 1000))
+            if any(fd == self._read_fd for fd, _ in watched.poll(math.ceil(longest * 1000))):
+                self.mark()
 
     def __del__(self) -> None:
         """Close the descriptors: nobody can set it any more."""
         if self._read_fd >= 0:
-            os.close(self._read_fd)
-            if self._write_fd != self._read_fd:
-                os.close(self._write_fd)
+            read_fd, write_fd = self._read_fd, self._write_fd
+            self._read_fd = self._write_fd = -1  # in a cycle, somebody may still call set()
+            os.close(read_fd)
+            if write_fd != read_fd:
+                os.close(write_fd)
 
 
 def check_timeout(job: Job, traits: Traits) -> None:

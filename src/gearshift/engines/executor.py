@@ -18,7 +18,8 @@ import time
 import weakref
 from abc import abstractmethod
 from collections import deque
-from concurrent.futures import Executor, Future
+from concurrent.futures import Executor, Future, InvalidStateError
+from contextlib import suppress
 from contextvars import Context
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
@@ -95,13 +96,14 @@ class EngineExecutor(Executor):
                 self._submitted = _Submitted(self)
             if self._submitted.broken is not None:
                 raise WorkerDiedError(str(self._submitted.broken)) from self._submitted.broken
-            self._inbox.append((future, (fn, args, kwargs)))
-            self._submitted.wakeup.set()
             if self._courier is None:
-                self._courier = threading.Thread(
+                courier = threading.Thread(
                     target=self._carry, name=f"gearshift-{self.traits.name}-courier"
                 )
-                self._courier.start()
+                courier.start()  # it waits for the lock, and looks into the inbox then
+                self._courier = courier
+            self._inbox.append((future, (fn, args, kwargs)))
+            self._submitted.wakeup.set()
         return future
 
     def shutdown(
@@ -141,10 +143,10 @@ class EngineExecutor(Executor):
         """Refuse to open a lane on an engine that was shut down.
 
         Raises:
-            RuntimeError: It was.
+            RunClosedError: It was.
         """
         if self._is_shut:
-            raise RuntimeError(f"this {type(self).__name__} was shut down: make a new one")
+            raise RunClosedError(f"this {type(self).__name__} was shut down: make a new one")
 
     def check_alive(self) -> None:
         """Refuse to start a task on an engine whose workers have gone; called by lanes.
@@ -179,16 +181,22 @@ class EngineExecutor(Executor):
 
     def _carry(self) -> None:
         """Move calls until there are none (the courier thread)."""
-        submitted = self._submitted
+        with self._lock:
+            submitted = self._submitted
         assert submitted is not None
-        while True:
-            submitted.step(self._inbox)
-            if submitted.is_idle and not self._inbox:
-                submitted.wakeup.wait(_LINGER_SECONDS)
-                with self._lock:
-                    if not self._inbox:
-                        self._courier = None
-                        break
+        try:
+            while True:
+                submitted.step(self._inbox)
+                if submitted.is_idle and not self._inbox:
+                    submitted.wakeup.wait(_LINGER_SECONDS)
+                    with self._lock:
+                        if not self._inbox:
+                            self._courier = None
+                            break
+        except BaseException as error:  # nobody would ever hear of the calls that are left
+            with self._lock:
+                self._courier = None
+                submitted.fail(error, self._inbox)
         if self._is_shut:
             submitted.close()
             self._finish(wait=False, kill=submitted.kill)
@@ -236,6 +244,16 @@ class _Submitted:
             self.wakeup.wait(
                 None if deadline is None else deadline - time.monotonic(), self._lane.filenos()
             )
+
+    def fail(self, error: BaseException, inbox: deque[tuple[Future[Any], _Call]]) -> None:
+        """Tell every caller that the lane is broken."""
+        self.broken = error
+        waiting = [*self._futures.values(), *(future for future, _ in inbox)]
+        self._futures.clear()
+        inbox.clear()
+        for future in waiting:
+            with suppress(InvalidStateError):  # cancelled at this moment
+                future.set_exception(error)
 
     def close(self) -> None:
         """Give the lane up."""

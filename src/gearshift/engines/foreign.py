@@ -69,6 +69,11 @@ class ForeignEngine:
         """Calls that it runs at once."""
         return self._workers
 
+    @property
+    def owner(self) -> Executor:
+        """What the workers belong to."""
+        return self._executor
+
     def open(self, job: Job, wakeup: Wakeup) -> ForeignLane:
         """Return a lane for this job.
 
@@ -109,7 +114,7 @@ class ForeignLane:
         self._task = Task(job.function, star=job.star, seed=job.seed)
         self._packed = pack_task(self._task) if traits.pickles else None
         self._context = job.context if job.context is not None else copy_context()
-        self._scopes = _ThreadScopes()
+        self._scopes = _ThreadScopes(executor)
         self._in_flight: dict[Future[Any], Chunk] = {}
         self._done: deque[Future[Any]] = deque()
         self._news: list[Settled | Returned] = []
@@ -249,12 +254,13 @@ def _note(lane_ref: weakref.ref[ForeignLane], future: Future[Any]) -> None:
 class _ThreadScopes:
     """A scope for each thread of an executor that shares our memory."""
 
-    def __init__(self) -> None:
+    def __init__(self, owner: Executor) -> None:
+        self._owner = owner
         self._scopes: dict[int, Scope] = {}
 
     def run(self, task: Task, chunk: Chunk, context: Any) -> Settled:
         """Run a chunk in this thread."""
-        scope = self._scopes.setdefault(threading.get_ident(), Scope())
+        scope = self._scopes.setdefault(threading.get_ident(), Scope(self._owner))
         run = ChunkRun(task, chunk, scope, context)
         run.advance()
         settled = run.take()

@@ -88,6 +88,7 @@ class ProcessExecutor(EngineExecutor):
         self._initargs = initargs
         self._pool: ProcessPoolExecutor | None = None
         self._manager: threading.Thread | None = None
+        self._guard = threading.Lock()
 
     @property
     def traits(self) -> Traits:
@@ -138,23 +139,32 @@ class ProcessExecutor(EngineExecutor):
         Raises:
             UnsupportedError: This process may not have any.
         """
-        if self._pool is None:
-            reason = obstacle()
-            if reason is not None:
-                raise UnsupportedError(
-                    f'engine processes: {reason}; say on="threads" or on="serial" there'
-                )
-            begin = cloudpickle.dumps((self._initializer, self._initargs))
-            with interrupts_held():
-                pool = ProcessPoolExecutor(
-                    self._workers,
-                    self._mp_context or _context(),
-                    initializer=_begin_worker,
-                    initargs=(begin,),
-                )
-                pool.submit(int)  # starts them: all at once where they are forked
-                self._pool = pool
-        return self._pool
+        with self._guard:
+            if self._pool is None:
+                self._pool = self._start()
+            return self._pool
+
+    def _start(self) -> ProcessPoolExecutor:
+        """Start the workers.
+
+        Raises:
+            UnsupportedError: This process may not have any.
+        """
+        reason = obstacle()
+        if reason is not None:
+            raise UnsupportedError(
+                f'engine processes: {reason}; say on="threads" or on="serial" there'
+            )
+        begin = cloudpickle.dumps((self._initializer, self._initargs))
+        with interrupts_held():
+            pool = ProcessPoolExecutor(
+                self._workers,
+                self._mp_context or _context(),
+                initializer=_begin_worker,
+                initargs=(begin,),
+            )
+            pool.submit(int)  # starts them: all at once where they are forked
+        return pool
 
     def _end(self, *, wait: bool, kill: bool) -> None:
         """Let the workers end after what they run."""
@@ -171,6 +181,7 @@ class ProcessExecutor(EngineExecutor):
     def _forget(self) -> None:
         """Begin anew in a forked child: the pool is the parent's."""
         super()._forget()
+        self._guard = threading.Lock()
         self._pool = None
 
 

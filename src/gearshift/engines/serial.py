@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections import deque
 from contextvars import copy_context
 from typing import TYPE_CHECKING
@@ -72,7 +73,9 @@ class _SerialLane:
         return 1 if self._run is None else 0
 
     def send(self, chunk: Chunk) -> None:
-        self._run = ChunkRun(self._task, chunk, self._scope, self._context, interruptible=True)
+        self._run = ChunkRun(
+            self._task, chunk, self._scope, self._context, interruptible=_is_main_thread()
+        )
 
     def work(self, seconds: float) -> None:
         if self._run is not None:
@@ -113,3 +116,8 @@ class _SerialLane:
     def close(self, *, kill: bool = False) -> None:
         self.revoke()
         self._scope.close()
+
+
+def _is_main_thread() -> bool:
+    """Whether a KeyboardInterrupt here is meant for the program; elsewhere only a task can have raised it."""
+    return threading.current_thread() is threading.main_thread()

@@ -296,7 +296,7 @@ def _serve(
     engine_ref: weakref.ref[ThreadExecutor], tickets: SimpleQueue[tuple[_ThreadLane, int] | None]
 ) -> None:
     """Run chunks until told to leave (a worker thread); an engine that nobody holds ends its threads."""
-    scope = Scope()
+    scope = Scope(engine_ref())
     thread = threading.current_thread()
     try:
         while True:
