@@ -220,7 +220,15 @@ def test_slow_item_after_many_fast_ones_waits_for_few(monkeypatch: pytest.Monkey
     monkeypatch.setattr(run_chunk, "time", clock)
     run = run_of(clock.spend, [1e-9] * 5000 + [1.0] * 1000)
     run.advance(0.01)
-    assert 5000 < run.index <= 5000 + 64
+    assert 5000 < run.index <= 5000 + run_chunk._LONGEST_STRIDE
+
+
+def test_slow_item_after_many_short_ones_waits_for_few(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = Clock()
+    monkeypatch.setattr(run_chunk, "time", clock)
+    run = run_of(clock.spend, [1e-6] * 5000 + [1.0] * 1000)
+    run.advance(0.01)
+    assert 5000 < run.index <= 5000 + 32
 
 
 def test_time_of_a_fault_is_its_own_at_most_its_stretch(monkeypatch: pytest.MonkeyPatch) -> None:
