@@ -317,3 +317,24 @@ def test_source_that_does_not_tell_has_whatever_is_asked() -> None:
     assert not source.tells
     assert source.available(9) == 9
     assert source.filenos() == ()
+
+
+def test_source_that_a_second_interrupt_struck_does_not_look_exhausted(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def items() -> Iterator[int]:
+        yield 1
+        raise KeyboardInterrupt
+
+    def struck_again(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    source = Source(items())
+    with monkeypatch.context() as patch:
+        patch.setattr(source, "interrupt", struck_again)
+        with pytest.raises(KeyboardInterrupt):
+            source.pull(3)
+    assert source.pulled == [1]
+    source.pull(3)
+    assert source.is_exhausted
+    assert isinstance(source.error, RunClosedError)

@@ -60,6 +60,7 @@ class Source:
         self.is_exhausted: bool = False
         self.error: BaseException | None = None
         self.batch = 1 if may_block else MOST_ITEMS
+        self._end: list[bool] = [True]  # of the last pull: empty if it was broken off
         self._pulls = 0
         self._last_seconds = 0.0
 
@@ -93,12 +94,16 @@ class Source:
         """
         if count <= 0:
             return
+        if not self._end:  # a second interrupt came before the first was noted
+            self.interrupt(None)
+            return
         started = time.perf_counter()
         before = len(self.pulled)
         end: list[bool] = []
         # CPython looks for signals after a C call too, when the pull is complete. The last part
         # of the chain gives no item; it notes, inside that call, that the first has ended.
         asked = chain(islice(self._iterator, count), filter(None, map(end.append, (True,))))
+        self._end = end
         try:
             self.pulled.extend(asked)
         except Exception as error:
@@ -131,7 +136,7 @@ class Source:
         self.error = error
         self.is_exhausted = True
 
-    def interrupt(self, interrupt: BaseException) -> None:
+    def interrupt(self, interrupt: BaseException | None) -> None:
         """End because an interrupt struck inside: a generator does not survive that."""
         self.fail(
             RunClosedError(
