@@ -189,7 +189,8 @@ def test_cancel_from_a_thread_ends_the_loop(engine: str) -> None:
     with pytest.raises(gs.RunCancelledError):
         loop()
     canceller.join()
-    assert out == list(range(0, 2 * len(out), 2))
+    assert out == sorted(set(out))  # what had settled, in order; what had not is missing
+    assert all(value % 2 == 0 for value in out)
 
 
 @pytest.mark.parametrize("engine", ENGINES)

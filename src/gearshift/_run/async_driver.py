@@ -48,8 +48,10 @@ class AsyncDriver:
                 )  # a consumer that never waits must not starve the loop's other tasks
             elif step.action is Action.END:
                 await self.finish(wait=step.error is None)
-                if step.error is not None:
-                    raise step.error
+                error = step.error
+                if error is not None:
+                    pump.ending_error = None  # no interrupt can come between this and the next line
+                    raise error
                 return
             else:
                 if step.count > 0 and self._pulling is None:

@@ -40,6 +40,8 @@ def drive(pump: Pump, job: Job, owner: object) -> Iterator[Any]:  # noqa: ARG001
             pump.wait(step.seconds)
         elif step.action is Action.END:
             pump.finish(wait=step.error is None)
-            if step.error is not None:
-                raise step.error
+            error = step.error
+            if error is not None:
+                pump.ending_error = None  # no interrupt can come between this and the next line
+                raise error
             return

@@ -103,6 +103,7 @@ class Pump:
         self.wakeup: Wakeup = Wakeup()
         self.window: Iterator[Any] = iter(())
         self.was_tried: bool = False
+        self.ending_error: BaseException | None = None  # until a driver has raised it
         self._ledger = ledger
         self._chunksize = chunksize
         self._buffer = Buffer(buffersize)
@@ -167,7 +168,11 @@ class Pump:
                 self.source.pull(self._wanted())
                 self._admit()
             self._feed()
-            step = Step(Action.END) if self._is_closed or self.has_ended else self._decide()
+            if self._is_closed or self.has_ended:
+                step = Step(Action.END, error=self.ending_error)
+            else:
+                step = self._decide()
+                self.ending_error = step.error
             if step.action in {Action.EMIT, Action.END}:
                 self._thread = None  # the consumer has the word, and may go on in another thread
             return step
