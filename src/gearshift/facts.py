@@ -99,6 +99,9 @@ class Settled:
         failed: The faults, by the item's index.
         busy_seconds: Wall time that the worker spent on these items.
         cpu_seconds: CPU time of the worker's thread on these items.
+        worker: Name of the worker that ran them, unique within the engine, or "" where nobody can say.
+        sent_bytes: Bytes that the items took on their way to the worker; 0 where memory is shared.
+        received_bytes: Bytes that their outcomes took on the way back.
     """
 
     first: int
@@ -106,6 +109,9 @@ class Settled:
     failed: Mapping[int, Fault] = field(default_factory=dict)
     busy_seconds: float = 0.0
     cpu_seconds: float = 0.0
+    worker: str = ""
+    sent_bytes: int = 0
+    received_bytes: int = 0
 
 
 @dataclass(frozen=True, slots=True)

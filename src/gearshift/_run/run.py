@@ -177,11 +177,6 @@ class Run(Generic[R_co]):
         if pump.is_in_caller:  # what its worker made is closed where it was made
             pump.abandon()
             return
-        if self._driver is not None:
-            self._driver.abandon()
-        if pump.is_in_caller:  # what its worker made is closed where it was made
-            pump.abandon()
-            return
         with contextlib.suppress(
             RuntimeError
         ):  # the interpreter ends; the engines see to it themselves
