@@ -289,15 +289,16 @@ class Consumer:
 
     def consume(self, run: Iterable[Any]) -> BaseException | None:
         """Take all values, and return what the run ended with; interrupts between runs wait for the next."""
+        error: BaseException | None = None  # raised once: an interrupt after it must not lose it here
         while True:
             try:
                 signal.signal(signal.SIGINT, signal.default_int_handler)
                 if self._owed:
                     self._owed = False
                     os.write(self._acks_fd, b"!")
-                error = None
                 try:
-                    self.out.extend(run)
+                    if error is None:
+                        self.out.extend(run)
                 except Exception as raised:
                     error = raised
                 signal.signal(signal.SIGINT, self._note)
