@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from gearshift._run.pump import Action
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Callable
 
     from gearshift._run.pump import Pump
 
@@ -29,8 +29,8 @@ class AsyncDriver:
             None  # that waits for a step, not the consumer's turn
         )
 
-    async def drive(self) -> AsyncIterator[Any]:
-        """Yield outcomes; raise what the run ends with."""
+    async def drive(self, ended: Callable[[], None]) -> AsyncIterator[Any]:
+        """Yield outcomes; raise what the run ends with, and say `ended` before."""
         pump = self._pump
         while True:
             self._consumer = None
@@ -48,6 +48,7 @@ class AsyncDriver:
                 )  # a consumer that never waits must not starve the loop's other tasks
             elif step.action is Action.END:
                 await self.finish(wait=step.error is None)
+                ended()
                 error = step.error
                 if error is not None:
                     pump.ending_error = None  # no interrupt can come between this and the next line

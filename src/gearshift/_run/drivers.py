@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from gearshift._run.pump import Action
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from gearshift._run.pump import Pump
     from gearshift.engines.base import Job
@@ -19,10 +19,10 @@ if TYPE_CHECKING:
 __all__ = ["drive"]
 
 
-def drive(pump: Pump, job: Job, owner: object) -> Iterator[Any]:  # noqa: ARG001 - held, as said below
+def drive(pump: Pump, job: Job, ended: Callable[[], None]) -> Iterator[Any]:
     """Yield outcomes; raise what the run ends with.
 
-    It holds `owner`, the run: one that nobody holds any more is let go.
+    It holds `ended`, and with it the run: one that nobody holds any more is let go.
 
     `yield from` a list's iterator in `pump.window`: nothing in between can be
     interrupted, so what leaves the window reaches the consumer.
@@ -40,6 +40,7 @@ def drive(pump: Pump, job: Job, owner: object) -> Iterator[Any]:  # noqa: ARG001
             pump.wait(step.seconds)
         elif step.action is Action.END:
             pump.finish(wait=step.error is None)
+            ended()
             error = step.error
             if error is not None:
                 pump.ending_error = None  # no interrupt can come between this and the next line

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Generic, Self, TypeVar
 
 from gearshift._run.drivers import drive
 from gearshift.errors import RunClosedError
+from gearshift.host import interrupts_held
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
@@ -40,6 +41,7 @@ class Run(Generic[R_co]):
         self._job = job
         self._driver: AsyncDriver | None = None
         self._is_closed = False
+        self._release: _Release | None = _Release(pump)
 
     @property
     def report(self) -> Report:
@@ -60,7 +62,7 @@ class Run(Generic[R_co]):
             self._pump.was_tried = True
             raise TypeError("the inputs are an asynchronous iterable: loop with `async for`")
         self._check_open()
-        return drive(self._pump, self._job, self)
+        return drive(self._pump, self._job, self._ended)
 
     def __next__(self) -> R_co:
         """Return the next value.
@@ -89,8 +91,10 @@ class Run(Generic[R_co]):
                 raise RuntimeError("this run was begun with `for`; go on with that")
             self._job = replace(self._job, loop=asyncio.get_running_loop())
             self._driver = AsyncDriver(self._pump)
+            if self._release is not None:
+                self._release.driver = self._driver
             self._pump.start(self._job)
-        async for value in self._driver.drive():
+        async for value in self._driver.drive(self._ended):
             yield value
 
     def cancel(self) -> None:
@@ -103,9 +107,13 @@ class Run(Generic[R_co]):
     def close(self) -> None:
         """End the run now: revoke what has not started, stop what can be stopped, wait for the rest."""
         self._is_closed = True
+        if self._pump.is_ours:
+            self._close()
+            self._ended()
+
+    def _close(self) -> None:
+        """Do the work of `close`."""
         pump = self._pump
-        if not pump.is_ours:
-            return
         if not pump.has_started:
             pump.finish(wait=False)
             return
@@ -129,6 +137,7 @@ class Run(Generic[R_co]):
         else:
             self._is_closed = True
             await self._driver.close()
+            self._ended()
 
     def __enter__(self) -> Self:
         """Return the run; leaving the block closes it."""
@@ -156,38 +165,17 @@ class Run(Generic[R_co]):
         """Close the run."""
         await self.aclose()
 
-    def __del__(self) -> None:
-        """Let go of what still runs; never blocks, never takes a lock."""
-        pump: Pump | None = getattr(self, "_pump", None)
-        if pump is None or pump.has_ended or not pump.is_ours:
-            return
-        if not pump.has_started and pump.was_tried:
-            return
-        if not pump.has_started:
-            warnings.warn(
-                "a run of gearshift was never iterated, so nothing ran: "
-                "loop over it, or call gs.each for the side effect",
-                RuntimeWarning,
-                stacklevel=2,
-                source=self,
-            )
-            return
-        if self._driver is not None:
-            self._driver.abandon()
-        if pump.is_in_caller:  # what its worker made is closed where it was made
-            pump.abandon()
-            return
-        with contextlib.suppress(
-            RuntimeError
-        ):  # the interpreter ends; the engines see to it themselves
-            _thread.start_new_thread(pump.abandon, ())
-
     def __repr__(self) -> str:
         """Say which engine, and how far it is."""
         report = self.report
         return (
             f"<gearshift.Run on {report.engine}: {report.items} items done, {report.failed} failed>"
         )
+
+    def _ended(self) -> None:
+        """Keep nothing that is to be let go of."""
+        with interrupts_held():
+            self._release = None
 
     def _check_open(self) -> None:
         if self._is_closed and not self._pump.report().finished:
@@ -204,3 +192,41 @@ class Run(Generic[R_co]):
             return asyncio.get_running_loop() is loop
         except RuntimeError:
             return False
+
+
+class _Release:
+    """Lets go of what a run has under way, once nobody holds the run.
+
+    Apart from the run, which drops it at its end while interrupts are held: CPython cannot
+    raise a Ctrl-C out of a `__del__` and drops it, so that a run which is over must have none.
+    """
+
+    def __init__(self, pump: Pump) -> None:
+        self._pump = pump
+        self.driver: AsyncDriver | None = None
+
+    def __del__(self) -> None:
+        """Never blocks, never takes a lock."""
+        pump = self._pump
+        if pump.has_ended or not pump.is_ours:
+            return
+        if not pump.has_started and pump.was_tried:
+            return
+        if not pump.has_started:
+            warnings.warn(
+                "a run of gearshift was never iterated, so nothing ran: "
+                "loop over it, or call gs.each for the side effect",
+                RuntimeWarning,
+                stacklevel=2,
+                source=self,
+            )
+            return
+        if self.driver is not None:
+            self.driver.abandon()
+        if pump.is_in_caller:  # what its worker made is closed where it was made
+            pump.abandon()
+            return
+        with contextlib.suppress(
+            RuntimeError
+        ):  # the interpreter ends; the engines see to it themselves
+            _thread.start_new_thread(pump.abandon, ())

@@ -154,13 +154,14 @@ class Wakeup:
     nobody holds the wake-up any more, so that a late `set` cannot write to a stranger.
     """
 
-    __slots__ = ("__weakref__", "_is_set", "_read_fd", "_write_fd")
+    __slots__ = ("__weakref__", "_is_set", "_owners", "_read_fd", "_write_fd")
 
     def __init__(self) -> None:
         """Begin unset, without a descriptor."""
         self._is_set = False
         self._read_fd = -1
         self._write_fd = -1
+        self._owners: list[object] = []  # they close the descriptors
 
     def set(self) -> None:
         """Wake whoever waits, now or at the next wait."""
@@ -190,11 +191,13 @@ class Wakeup:
         """Return a descriptor that is readable once the wake-up is set."""
         if self._read_fd < 0:
             if hasattr(os, "eventfd"):
-                self._read_fd = self._write_fd = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
+                read_fd = write_fd = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
             else:
-                self._read_fd, self._write_fd = os.pipe()
-                os.set_blocking(self._read_fd, False)
-                os.set_blocking(self._write_fd, False)
+                read_fd, write_fd = os.pipe()
+                os.set_blocking(read_fd, False)
+                os.set_blocking(write_fd, False)
+            self._owners += [_owner_of(fd) for fd in {read_fd, write_fd}]
+            self._read_fd, self._write_fd = read_fd, write_fd
             if self._is_set:
                 _signal(self._write_fd)
         return self._read_fd
@@ -218,15 +221,6 @@ class Wakeup:
             )
             if any(fd == self._read_fd for fd, _ in watched.poll(math.ceil(longest * 1000))):
                 self.mark()
-
-    def __del__(self) -> None:
-        """Close the descriptors: nobody can set it any more."""
-        if self._read_fd >= 0:
-            read_fd, write_fd = self._read_fd, self._write_fd
-            self._read_fd = self._write_fd = -1  # in a cycle, somebody may still call set()
-            os.close(read_fd)
-            if write_fd != read_fd:
-                os.close(write_fd)
 
 
 def check_timeout(job: Job, traits: Traits) -> None:
@@ -270,6 +264,26 @@ def timed_out(job: Job, index: int, traits: Traits) -> TaskTimeoutError:
         f"item {index}: ran longer than task_timeout={job.task_timeout:g} s on {traits.name}; {ends[traits.stops]}. "
         "Give it more time, or retries="
     )
+
+
+class _Closing:
+    """Owns a descriptor, where C has nothing that would."""
+
+    def __init__(self, fd: int) -> None:
+        self._fd = fd
+
+    def __del__(self) -> None:
+        os.close(self._fd)
+
+
+def _owner_of(fd: int) -> object:
+    """Return what closes the descriptor when it is freed itself.
+
+    A poll object of the standard library closes its descriptor in C, whatever that is. In a
+    `__del__`, CPython would drop a Ctrl-C, and the descriptor stay open if it struck at the start.
+    """
+    kind: Any = getattr(select, "epoll", None) or getattr(select, "kqueue", _Closing)
+    return kind.fromfd(fd) if hasattr(kind, "fromfd") else kind(fd)
 
 
 def _signal(fd: int) -> None:
