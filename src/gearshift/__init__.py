@@ -13,11 +13,16 @@ if TYPE_CHECKING:
     from gearshift import engines as engines
     from gearshift._api.map import each as each
     from gearshift._api.map import map as map  # noqa: A004 - the built-in's name, for the built-in's job
+    from gearshift._run.journal import Journal as Journal
+    from gearshift._run.journal import JournalSummary as JournalSummary
     from gearshift._run.run import Run as Run
     from gearshift._work.per_worker import PerWorker as PerWorker
     from gearshift._work.per_worker import per_worker as per_worker
     from gearshift._work.seeds import item_seed as item_seed
     from gearshift.errors import GearshiftError as GearshiftError
+    from gearshift.errors import JournalError as JournalError
+    from gearshift.errors import JournalInUseError as JournalInUseError
+    from gearshift.errors import JournalMismatchError as JournalMismatchError
     from gearshift.errors import RemoteError as RemoteError
     from gearshift.errors import RunCancelledError as RunCancelledError
     from gearshift.errors import RunClosedError as RunClosedError
@@ -36,11 +41,16 @@ _HOMES = {
     "engines": "gearshift.engines",
     "each": "gearshift._api.map",
     "map": "gearshift._api.map",
+    "Journal": "gearshift._run.journal",
+    "JournalSummary": "gearshift._run.journal",
     "Run": "gearshift._run.run",
     "PerWorker": "gearshift._work.per_worker",
     "per_worker": "gearshift._work.per_worker",
     "item_seed": "gearshift._work.seeds",
     "GearshiftError": "gearshift.errors",
+    "JournalError": "gearshift.errors",
+    "JournalInUseError": "gearshift.errors",
+    "JournalMismatchError": "gearshift.errors",
     "RemoteError": "gearshift.errors",
     "RunCancelledError": "gearshift.errors",
     "RunClosedError": "gearshift.errors",
@@ -57,6 +67,11 @@ _HOMES = {
 __all__ = [
     "Failure",
     "GearshiftError",
+    "Journal",
+    "JournalError",
+    "JournalInUseError",
+    "JournalMismatchError",
+    "JournalSummary",
     "PerWorker",
     "Rate",
     "RemoteError",

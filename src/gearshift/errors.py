@@ -12,6 +12,9 @@ from pickle import PicklingError
 
 __all__ = [
     "GearshiftError",
+    "JournalError",
+    "JournalInUseError",
+    "JournalMismatchError",
     "RemoteError",
     "RunCancelledError",
     "RunClosedError",
@@ -69,3 +72,15 @@ class RunClosedError(GearshiftError, RuntimeError):
 
 class UnsupportedError(GearshiftError, ValueError):
     """An engine was asked for something that its traits say it cannot do."""
+
+
+class JournalError(GearshiftError):
+    """A journal cannot be opened, written or read."""
+
+
+class JournalMismatchError(JournalError, ValueError):
+    """A journal is of another function or of other inputs, or a newer gearshift wrote it."""
+
+
+class JournalInUseError(JournalError):
+    """Another program, or another run of this one, writes the journal."""

@@ -321,6 +321,7 @@ class Report:
         succeeded: Items with a value.
         failed: Items without one.
         retried: Attempts beyond the first.
+        replayed: Items whose values came from a journal, and were not run again.
         abandoned: Tasks that went on after their time was up; their results were dropped.
         failures: The first failures, at most 1,000.
         seconds: Wall time from the first `next()` to the end or to now.
@@ -342,6 +343,7 @@ class Report:
     busy_seconds: float
     cpu_seconds: float
     finished: bool
+    replayed: int = 0
 
     def __str__(self) -> str:
         """Say it in a sentence or two."""

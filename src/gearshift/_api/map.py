@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import random
 from builtins import map as builtin_map  # `map` is ours below
 from collections.abc import AsyncIterable, Collection, Iterable
@@ -25,6 +26,7 @@ from gearshift.host import cores
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
 
+    from gearshift._run.journal import Journal
     from gearshift._run.ledger import Errors
 
 __all__ = ["Options", "each", "map", "run_map"]
@@ -47,6 +49,7 @@ class Options(TypedDict, total=False):
     task_timeout: float | None
     limit: Rate | None
     seed: int | None
+    journal: str | os.PathLike[str] | Journal | None
     total: int | None
 
 
@@ -97,6 +100,7 @@ def map(
     task_timeout: float | None = None,
     limit: Rate | None = None,
     seed: int | None = None,
+    journal: str | os.PathLike[str] | Journal | None = None,
     total: int | None = None,
 ) -> Run[Any]:
     """Run a function over inputs on the engine that suits it, and return its values.
@@ -125,6 +129,8 @@ def map(
             of the engine and fails with `gs.TaskTimeoutError`. Chunks are of one item then.
         limit: At most so many starts per time, as in `gs.Rate(100, per=1.0)`, retries included.
         seed: Makes `gs.item_seed()` work inside the function.
+        journal: A file, or a `gs.Journal`, that keeps what has settled: a second call with it
+            gives those values at their turn, and runs the rest and what failed.
         total: How many inputs there are, where they cannot say themselves.
 
     Returns:
@@ -153,6 +159,7 @@ def map(
         task_timeout=task_timeout,
         limit=limit,
         seed=seed,
+        journal=journal,
         total=total,
     )
 
@@ -250,6 +257,7 @@ def run_map(
         chunksize=options.get("chunksize"),
         buffersize=options.get("buffersize"),
         limit=limit,
+        journal=_journal(options.get("journal")),
     )
     ledger.describe = gears.describe
     return Run(pump, job)
@@ -336,6 +344,23 @@ def _check_timeout(options: Options) -> None:
         raise ValueError(
             f"chunksize={options.get('chunksize')!r} beside task_timeout: a task can only be timed alone"
         )
+
+
+def _journal(given: str | os.PathLike[str] | Journal | None) -> Journal | None:
+    """Return the journal that is meant.
+
+    Raises:
+        TypeError: It is none, nor a path.
+    """
+    if given is None:
+        return None
+    from gearshift._run.journal import Journal  # JSON and pickling, for those who need it
+
+    if isinstance(given, Journal):
+        return given
+    if isinstance(given, str | os.PathLike):
+        return Journal(given)
+    raise TypeError(f"journal={given!r} is neither a path nor a gs.Journal")
 
 
 def _check_whole(name: str, value: object, *, least: int | None) -> None:

@@ -77,6 +77,8 @@ class Ledger:
         self._pairs = pairs
         self._chance = chance
         self.describe = describe
+        self.keep: Callable[[int, Sequence[Any], Sequence[Any]], None] | None = None
+        self.note: Callable[[Failure], None] | None = None
         self._waiting: deque[_Entry] = deque()  # not handed out in full
         self._again: deque[tuple[_Entry, int, int]] = deque()  # returned: entry, first, stop
         self._retries: list[tuple[float, int, _Entry]] = []  # heap of due, index, entry
@@ -129,6 +131,28 @@ class Ledger:
         if self._ordered:
             self._order.append(entry)
 
+    def admit_kept(
+        self, items: Sequence[Any], outcomes: Sequence[Any], *, counted: bool = True
+    ) -> None:
+        """Take in items whose values are known: they are ready at once, and never sent.
+
+        Args:
+            items: The next items.
+            outcomes: Their values.
+            counted: They count as succeeded.
+        """
+        entry = _Entry(self.admitted, items)
+        entry.outcomes = outcomes
+        entry.missing = 0
+        entry.sent = len(items)
+        self.admitted += len(items)
+        if counted:
+            self.succeeded += len(items)
+        if self._ordered:
+            self._order.append(entry)
+        else:
+            self._ready.append((entry, entry.first, outcomes))
+
     def next_chunk(self, length: int, now: float) -> Chunk | None:
         """Hand out at most `length` items, or None when there is nothing to send now.
 
@@ -174,6 +198,7 @@ class Ledger:
             else:
                 self.succeeded += high - low
                 entry.missing -= high - low
+                self._tell(entry, low, values)
             self._keep(entry, low, values)
 
     def has_sendable(self, now: float) -> bool:
@@ -260,12 +285,15 @@ class Ledger:
     ) -> Sequence[Any]:
         """Return the outcomes with failures and retries put in the failed items' places."""
         outcomes = list(values)
+        good = first  # from here to the next fault
         for index in range(first, first + len(outcomes)):
             fault = failed.get(index)
             if fault is None:
                 self.succeeded += 1
                 entry.missing -= 1
                 continue
+            self._tell(entry, good, outcomes[good - first : index - first])
+            good = index + 1
             offset = index - entry.first
             attempts = entry.attempts.get(offset, 0) + 1
             entry.attempts[offset] = attempts
@@ -280,12 +308,21 @@ class Ledger:
             entry.missing -= 1
             outcomes[index - first] = failure
             self._count_failure(failure)
+        self._tell(entry, good, outcomes[good - first :])
         return outcomes
+
+    def _tell(self, entry: _Entry, first: int, values: Sequence[Any]) -> None:
+        """Pass values on to whoever keeps them."""
+        if self.keep is not None and values:
+            start = first - entry.first
+            self.keep(first, entry.items[start : start + len(values)], values)
 
     def _count_failure(self, failure: Failure) -> None:
         """Keep it for the report and, where it ends the run, drop what comes after it."""
         self.failed += 1
         self.describe(failure)
+        if self.note is not None:
+            self.note(failure)
         if len(self.failures) < _KEPT_FAILURES:
             self.failures.append(failure)
         if self._errors != "raise":

@@ -18,6 +18,7 @@ import sys
 import threading
 import time
 from collections import deque
+from contextlib import suppress
 from dataclasses import dataclass
 from enum import Enum, auto
 from typing import TYPE_CHECKING, Any
@@ -25,7 +26,7 @@ from typing import TYPE_CHECKING, Any
 from gearshift._choose.tune import ChunkTuner
 from gearshift._run.limits import Buffer, RateGate
 from gearshift.engines.base import Wakeup
-from gearshift.errors import RunCancelledError, TaskTimeoutError
+from gearshift.errors import JournalError, RunCancelledError, TaskTimeoutError
 from gearshift.facts import Report, Returned, Settled
 from gearshift.host import interrupts_held
 
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from gearshift._run.gears import Gears
+    from gearshift._run.journal import Journal, Logbook
     from gearshift._run.ledger import Ledger
     from gearshift._run.source import Source
     from gearshift.engines.base import Job, Lane
@@ -85,6 +87,7 @@ class Pump:
         chunksize: int | None = None,
         buffersize: int | None = None,
         limit: Rate | None = None,
+        journal: Journal | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         """Put the parts together; nothing runs yet.
@@ -96,6 +99,7 @@ class Pump:
             chunksize: Items in a chunk, or None to keep it tuned.
             buffersize: Items inside at most, or None for an automatic bound.
             limit: Starts per time, or None.
+            journal: Where outcomes are kept, or None.
             clock: Monotonic seconds.
         """
         self.source = source
@@ -108,6 +112,9 @@ class Pump:
         self._chunksize = chunksize
         self._buffer = Buffer(buffersize)
         self._gate = None if limit is None else RateGate(limit)
+        self._journal = journal
+        self._book: Logbook | None = None
+        self._is_replaying = journal is not None  # what was pulled last had its values already
         self._clock = clock
         self._tuner: ChunkTuner | None = None
         self._tuned_for: Lane | None = None
@@ -143,8 +150,35 @@ class Pump:
         with interrupts_held():
             self.was_tried = True
             self._single = job.task_timeout is not None or self._gate is not None
-            self.gears.start(job, self.wakeup)
+            if self._journal is not None:
+                self._open_book(job, self._journal)
+            try:
+                self.gears.start(job, self.wakeup)
+            except BaseException:
+                self.close_book()
+                raise
             self._started_at = self._clock()
+
+    def _open_book(self, job: Job, journal: Journal) -> None:
+        """Have the ledger tell the journal."""
+        self._book = journal.begin(job, self.source.total)
+        self._ledger.keep = self._book.keep
+        self._ledger.note = self._book.fail
+
+    def close_book(self) -> None:
+        """Commit what is to be kept, and let go of the journal.
+
+        Raises:
+            JournalError: It cannot be written, and the run has not said so already.
+        """
+        if self._book is None:
+            return
+        try:
+            with interrupts_held():
+                self._book.close()
+        except JournalError:
+            if self._error is None:
+                raise
 
     def step(self) -> Step:
         """Do all the bookkeeping there is, and say what comes next.
@@ -162,6 +196,7 @@ class Pump:
                 self.wakeup.clear()
             self._admit()
             self._collect()
+            self._commit()
             self._end_early()
             self._shift()
             if not self.source.may_block:  # then a pull is bookkeeping too, and the lane stays full
@@ -222,6 +257,8 @@ class Pump:
     def abandon(self) -> None:
         """Let everything go without waiting: nobody holds the run any more."""
         self.gears.close(kill=True)
+        with suppress(JournalError):
+            self.close_book()
 
     def revoke(self) -> bool:
         """Begin to close: take back what has not started, stop what can be stopped.
@@ -261,6 +298,7 @@ class Pump:
         self.gears.close(kill=True)
         if wait:
             self.gears.wait_closed()
+        self.close_book()
 
     def report(self) -> Report:
         """Say what the run did so far."""
@@ -276,6 +314,7 @@ class Pump:
             succeeded=ledger.succeeded,
             failed=ledger.failed,
             retried=ledger.retried,
+            replayed=0 if self._book is None else self._book.replayed,
             abandoned=self._abandoned,
             failures=tuple(ledger.failures),
             seconds=0.0 if started is None else until - started,
@@ -292,7 +331,38 @@ class Pump:
             return
         pulled, self.source.pulled = self.source.pulled, []
         self._buffer.observe(_size_bytes(pulled[0]))
-        self._ledger.admit(pulled)
+        if self._book is None:
+            self._ledger.admit(pulled)
+        else:
+            self._admit_by_book(self._book, pulled)
+
+    def _admit_by_book(self, book: Logbook, pulled: list[Any]) -> None:
+        """Take in what was pulled; what the journal has is ready at once."""
+        self._is_replaying = True
+        try:
+            for items, values in book.known(self._ledger.admitted, pulled):
+                if values is None:
+                    self._ledger.admit(items)
+                    self._is_replaying = False
+                else:
+                    self._ledger.admit_kept(items, values, counted=values[0] is not book.left)
+        except Exception as error:  # another item than before; or the user's `key` raises
+            self._break(error)
+
+    def _commit(self) -> None:
+        """Have what settled kept, if that is due."""
+        if self._book is None or self._error is not None:
+            return
+        try:
+            self._book.tick(self._clock())
+        except Exception as error:  # such as a full disk
+            self._break(error)
+
+    def _break(self, error: Exception) -> None:
+        """End the run with an error, once what is under way has ended."""
+        if self._error is None:
+            self._error = error
+        self._ledger.stop()
 
     def _collect(self) -> None:
         """Take outcomes from the lane."""
@@ -418,10 +488,19 @@ class Pump:
             and ledger.unsent == 0
             and (self.source.is_exhausted or ledger.is_ending)
         ):
+            self._commit_all()
             error = self._error or self.source.error
             self._is_finished = error is None and not ledger.is_ending
             return Step(Action.END, error=error)
         return self._listen(None, count=count)
+
+    def _commit_all(self) -> None:
+        """Have everything kept before the run is said to be over."""
+        if self._book is not None and self._error is None:
+            try:
+                self._book.commit()
+            except Exception as error:
+                self._break(error)
 
     def _pull_or_listen(self, count: int) -> Step:
         """Pull, after listening for outcomes for as long as the source's nature asks."""
@@ -460,14 +539,9 @@ class Pump:
             return 0
         length = self._chunk_length()
         capacity = (room + self.gears.workers) * length
-        return max(
-            0,
-            min(
-                self.source.batch,
-                room * length,
-                self._buffer.space(ledger.inside, capacity, self.gears.workers),
-            ),
-        )
+        space = self._buffer.space(ledger.inside, capacity, self.gears.workers)
+        most = space if self._is_replaying else min(space, room * length)
+        return max(0, min(self.source.batch, most))
 
     def _chunk_length(self) -> int:
         """Return the length of the next chunk."""

@@ -39,6 +39,7 @@ __all__ = [
     "PackedOutcome",
     "PackedTask",
     "RemoteTraceback",
+    "dumps",
     "pack_items",
     "pack_task",
     "run_packed",
@@ -117,6 +118,15 @@ class PackedOutcome:
     busy_seconds: float = 0.0
     cpu_seconds: float = 0.0
     unreadable: bool = False
+
+
+def dumps(value: Any) -> bytes:
+    """Pickle a value, by value what cannot be imported elsewhere.
+
+    Raises:
+        Exception: It cannot be pickled.
+    """
+    return _dumps(value)[0]
 
 
 def pack_task(task: Task) -> PackedTask:
