@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
 __all__ = [
+    "LEFT",
     "Chunk",
     "Failure",
     "Fault",
@@ -26,6 +27,16 @@ __all__ = [
     "Settled",
     "Traits",
 ]
+
+
+class _Left:
+    """The outcome of an item that was not to be run."""
+
+    def __repr__(self) -> str:
+        return "LEFT"
+
+
+LEFT = _Left()
 
 Stops = Literal["kill", "cancel", "abandon", "no"]
 

@@ -64,7 +64,7 @@ class FakeRun:
             else:
                 yield index, str(index), outcome
 
-    def cancel(self) -> None:
+    def cancel(self, *, grace: float = 0.0) -> None:
         self.is_cancelled = True
 
     def close(self) -> None:
@@ -202,7 +202,7 @@ def test_termination_is_an_interrupt_with_a_status_of_its_own() -> None:
 
 def test_workers_that_died_of_the_signal_are_no_problem_of_their_own() -> None:
     class GroupSignalled(FakeRun):
-        def cancel(self) -> None:
+        def cancel(self, *, grace: float = 0.0) -> None:
             self._left.append((9, raising(WorkerDiedError("SIGTERM"))))
 
     end = followed(GroupSignalled(1, interrupt), Place())

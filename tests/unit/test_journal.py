@@ -23,8 +23,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import gearshift as gs
-from gearshift._run import journal as module
 from gearshift._run.journal_file import FORMAT, is_in_use
+from gearshift.facts import LEFT
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -405,8 +405,8 @@ def test_only_failed_runs_nothing_else(path: Path, calls: Calls) -> None:
     assert list(gs.map(calls, range(4), journal=journal, on="serial")) == [
         0,
         2,
-        module.LEFT,
-        module.LEFT,
+        LEFT,
+        LEFT,
     ]
     assert calls.count() == before + 1
     assert gs.Journal(path).summary().left == 2

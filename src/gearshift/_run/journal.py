@@ -33,6 +33,7 @@ from gearshift._run.journal_file import (
 from gearshift._work.run_chunk import name_of
 from gearshift._work.transport import dumps
 from gearshift.errors import JournalError, JournalMismatchError
+from gearshift.facts import LEFT
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -40,13 +41,12 @@ if TYPE_CHECKING:
     from gearshift.engines.base import Job
     from gearshift.facts import Failure
 
-__all__ = ["LEFT", "Journal", "JournalSummary", "Logbook"]
+__all__ = ["Journal", "JournalSummary", "Logbook"]
 
 COMMIT_SECONDS = 0.1
 AWAY_SECONDS = 0.05  # a consumer that was away so long between two steps may be again
 _SHOWN_CHARACTERS = 200
 _LONG_ITEM_CHARACTERS = 1 << 10  # on average, from which on long items are kept as digests
-LEFT: Any = type("LEFT", (), {"__repr__": lambda _self: "LEFT"})()  # outcome of what is not to run
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,6 +109,7 @@ class Journal:
         self.key = key
         self._failed_only = False
         self._marks: Callable[[], Mapping[str, Any]] | None = None
+        self._begun: Callable[[Mapping[str, Any]], None] | None = None
 
     def __repr__(self) -> str:
         """Name the file."""
@@ -146,17 +147,19 @@ class Journal:
             failures=tuple(tuple(row) for row in shown),
         )
 
-    def mark(self, name: str) -> Any:
-        """Return what was noted beside the outcomes under a name, or None (for the command line)."""
-        sqlite = open_for_reading(self.path)
-        try:
-            return read_meta(sqlite).get(name)
-        finally:
-            sqlite.close()
+    def note_with(
+        self,
+        marks: Callable[[], Mapping[str, Any]],
+        begun: Callable[[Mapping[str, Any]], None],
+    ) -> None:
+        """Have something else kept beside the outcomes (for the command line's output).
 
-    def note_with(self, marks: Callable[[], Mapping[str, Any]]) -> None:
-        """Have plain values noted in the same transaction as outcomes (for the command line)."""
+        Args:
+            marks: Returns plain values by name, to be committed with the outcomes so far.
+            begun: Told what was noted last, once the journal is ours.
+        """
         self._marks = marks
+        self._begun = begun
 
     def only_failed(self) -> None:
         """Run what failed and nothing else; what was never done gets the outcome `LEFT` (for the command line)."""
@@ -173,6 +176,8 @@ class Journal:
             book = (_ByIndex if self.key is None else _ByKey)(self, connection)
             if total is not None:
                 connection.write(meta={"total": total})
+            if self._begun is not None:
+                self._begun(connection.meta())
         except BaseException:
             connection.close()
             raise

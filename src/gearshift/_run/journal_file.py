@@ -103,6 +103,15 @@ class Connection:
         with translated(self.path):
             return self._sqlite.execute(query, arguments).fetchall()
 
+    def meta(self) -> dict[str, Any]:
+        """Return what the file says of itself.
+
+        Raises:
+            JournalError: It cannot be read.
+        """
+        with translated(self.path):
+            return read_meta(self._sqlite)
+
     def write(
         self,
         *,

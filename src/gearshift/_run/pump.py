@@ -129,6 +129,8 @@ class Pump:
         self._is_closed = False
         self._pid = os.getpid()
         self._is_cancelled = False
+        self._grace_ends_at = 0.0  # of a cancelled run
+        self._is_stopped = False  # what ran when the grace was over
         self._error: BaseException | None = None
         self._abandoned = 0
         self._peak = 0  # items with the lane at once
@@ -249,8 +251,9 @@ class Pump:
             seconds, (*filenos, *self.source.filenos()) if self._is_awaiting else filenos
         )
 
-    def cancel(self) -> None:
-        """End the run soon; from any thread or signal handler."""
+    def cancel(self, grace: float = 0.0) -> None:
+        """End the run soon, what runs after `grace` seconds; from any thread or signal handler."""
+        self._grace_ends_at = self._clock() + grace if grace else 0.0
         self._is_cancelled = True
         self.wakeup.set()
 
@@ -351,7 +354,7 @@ class Pump:
 
     def _commit(self) -> None:
         """Have what settled kept, if that is due."""
-        if self._book is None or self._error is not None:
+        if self._book is None or isinstance(self._error, JournalError):
             return
         try:
             self._book.tick(self._clock())
@@ -410,6 +413,8 @@ class Pump:
         if self._is_cancelled and self._error is None:
             self._error = RunCancelledError("the run was cancelled; what had settled was given out")
             self._ledger.stop()
+        if self._is_cancelled and not self._is_stopped and self._clock() >= self._grace_ends_at:
+            self._is_stopped = True
             if lane is not None:
                 lane.close(kill=True)
                 self._collect()
@@ -496,7 +501,7 @@ class Pump:
 
     def _commit_all(self) -> None:
         """Have everything kept before the run is said to be over."""
-        if self._book is not None and self._error is None:
+        if self._book is not None and not isinstance(self._error, JournalError):
             try:
                 self._book.commit()
             except Exception as error:
@@ -583,6 +588,8 @@ class Pump:
         """Return the seconds to the next thing that happens by itself, or None."""
         lane = self.gears.lane
         times = [at, lane.deadline() if lane is not None else None]
+        if self._is_cancelled and not self._is_stopped:
+            times.append(self._grace_ends_at)
         now = self._clock()
         if (
             lane is not None and not self._is_shift_due and lane.room() > 0

@@ -97,12 +97,22 @@ class Run(Generic[R_co]):
         async for value in self._driver.drive(self._ended):
             yield value
 
-    def cancel(self) -> None:
-        """End the run soon, from any thread or signal handler; tasks that run are stopped where that is possible.
+    def cancel(self, *, grace: float = 0.0) -> None:
+        """End the run soon, from any thread or signal handler.
 
-        Whoever iterates it gets what had settled, and then RunCancelledError.
+        Nothing more is started. Whoever iterates it gets what had settled, and then
+        RunCancelledError. A second call may shorten the grace.
+
+        Args:
+            grace: Seconds in which tasks that run may still end, and count; then they are
+                stopped where that is possible.
+
+        Raises:
+            ValueError: `grace` is no length of time.
         """
-        self._pump.cancel()
+        if not 0 <= grace < float("inf"):
+            raise ValueError(f"grace={grace!r} is not a number of seconds, 0 or more")
+        self._pump.cancel(grace)
 
     def close(self) -> None:
         """End the run now: revoke what has not started, stop what can be stopped, wait for the rest."""

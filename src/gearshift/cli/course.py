@@ -15,7 +15,12 @@ import click
 
 from gearshift.cli.desk import CannotWriteError, Desk
 from gearshift.cli.problems import Broken, WrongUse, why
-from gearshift.errors import GearshiftError, UnsupportedError
+from gearshift.errors import (
+    GearshiftError,
+    JournalInUseError,
+    JournalMismatchError,
+    UnsupportedError,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -59,6 +64,8 @@ def follow(
     bar: Bar | None = None,
     bare: bool = False,
     fail_fast: bool = False,
+    grace: float = 0.0,
+    desk: Desk | None = None,
 ) -> End:
     """Write what the run gives, to its end or until something ends it.
 
@@ -72,16 +79,18 @@ def follow(
         bar: Shows how far it is.
         bare: Write the values only.
         fail_fast: Stop at the first failure.
+        grace: Seconds that running tasks have after an interrupt.
+        desk: Makes lines of outcomes; one of JSON if not said.
 
     Returns:
         How it ended, interrupts and errors included.
     """
-    desk = Desk(writer, bar, bare=bare)
+    desk = desk if desk is not None else Desk(writer, bar, bare=bare)
     cause: Cause = "interrupted"
     problem = None
     try:
         with bar or nullcontext():
-            cause, problem = _written(run, desk, interrupts, fail_fast=fail_fast)
+            cause, problem = _written(run, desk, interrupts, fail_fast=fail_fast, grace=grace)
     except KeyboardInterrupt:  # a second one, while the first was being honoured
         pass
     finally:
@@ -108,12 +117,12 @@ def passing_on(writer: LineWriter, interrupts: Interrupts) -> Callable[[], None]
 
 
 def _written(
-    run: Run[Any], desk: Desk, interrupts: Interrupts, *, fail_fast: bool
+    run: Run[Any], desk: Desk, interrupts: Interrupts, *, fail_fast: bool, grace: float
 ) -> tuple[Cause, click.ClickException | None]:
     """Write until something ends it; say what."""
     problem: click.ClickException | None = None
     try:
-        cause = _all(run, desk, interrupts, fail_fast=fail_fast)
+        cause = _all(run, desk, interrupts, fail_fast=fail_fast, grace=grace)
     except CannotWriteError as error:
         gone = isinstance(error.error, BrokenPipeError)
         cause = "reader gone" if gone else "broken"
@@ -130,12 +139,14 @@ def _problem(error: GearshiftError | click.ClickException) -> click.ClickExcepti
     """Return what to print for an error that ended the run."""
     if isinstance(error, click.ClickException):  # an input that could not be read to its end
         return error
-    if isinstance(error, UnsupportedError):
+    if isinstance(error, UnsupportedError | JournalMismatchError | JournalInUseError):
         return WrongUse(str(error))
     return Broken(f"{type(error).__name__}: {error}")
 
 
-def _all(run: Run[Any], desk: Desk, interrupts: Interrupts, *, fail_fast: bool) -> Cause:
+def _all(
+    run: Run[Any], desk: Desk, interrupts: Interrupts, *, fail_fast: bool, grace: float
+) -> Cause:
     """Write the outcomes; say why there are no more."""
     cause: Cause = "whole"
     try:
@@ -148,7 +159,11 @@ def _all(run: Run[Any], desk: Desk, interrupts: Interrupts, *, fail_fast: bool) 
             interrupts.release()
     except KeyboardInterrupt:
         cause = "interrupted"
-        for index, item, outcome in _ended(run):
+        if grace:
+            desk.say(
+                f"{interrupts.name}: nothing more is begun; what runs has {grace:g} s. Once more ends it now."
+            )
+        for index, item, outcome in _ended(run, grace):
             interrupts.held = True
             desk.take(index, item, outcome)
             interrupts.release()
@@ -159,8 +174,8 @@ def _all(run: Run[Any], desk: Desk, interrupts: Interrupts, *, fail_fast: bool) 
     return cause
 
 
-def _ended(run: Run[Any]) -> Iterator[Any]:
-    """Begin nothing more, and yield what has settled."""
-    run.cancel()
+def _ended(run: Run[Any], grace: float = 0.0) -> Iterator[Any]:
+    """Begin nothing more, and yield what has settled, or does so in time."""
+    run.cancel(grace=grace)
     with suppress(GearshiftError):  # cancelled, closed; or workers that got the signal, too
         yield from run

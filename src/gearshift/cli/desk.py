@@ -10,11 +10,13 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from gearshift.cli.records import failure_line, failure_text, value_line
-from gearshift.facts import Failure
+from gearshift.cli.records import JsonRecords, failure_text
+from gearshift.cli.rows import BadLineError
+from gearshift.facts import LEFT, Failure
 
 if TYPE_CHECKING:
     from gearshift.cli.bar import Bar
+    from gearshift.cli.table import CsvTable
     from gearshift.cli.writer import LineWriter
 
 __all__ = ["CannotWriteError", "Desk"]
@@ -41,25 +43,38 @@ class Desk:
         failed: Those of them that failed.
         unwritten: Those of the failed whose value is not JSON.
         first_failure: The first failure in a line, or nothing.
+        skip: Items, from the first on, whose lines are there already.
+        left: Items that were not run, and have no line.
     """
 
-    def __init__(self, writer: LineWriter, bar: Bar | None, *, bare: bool) -> None:
+    def __init__(
+        self,
+        writer: LineWriter,
+        bar: Bar | None,
+        *,
+        bare: bool,
+        records: JsonRecords | CsvTable | None = None,
+    ) -> None:
         """Begin with nothing written.
 
         Args:
             writer: Takes the lines.
             bar: Takes the counts, where there is one.
             bare: Write the values only, and failures to standard error.
+            records: Makes lines; JSON if not said.
         """
         self._writer = writer
+        self._records = records if records is not None else JsonRecords(bare=bare)
         self._bar = bar
         self._bare = bare
         self.written: int = 0
         self.failed: int = 0
         self.unwritten: int = 0
         self.first_failure: str = ""
+        self.skip: int = 0
+        self.left: int = 0
 
-    def take(self, index: int, item: str, outcome: Any) -> bool:
+    def take(self, index: int, item: Any, outcome: Any) -> bool:
         """Write one outcome.
 
         Args:
@@ -73,10 +88,15 @@ class Desk:
         Raises:
             CannotWriteError: The reader is gone, or the disk is full.
         """
+        if outcome is LEFT:
+            self.left += 1
+            return False
+        if index < self.skip:
+            return self._pass_over()
         failed = isinstance(outcome, Failure)
         if not failed:
             try:
-                line = value_line(item, outcome, bare=self._bare)
+                line = self._records.value(item, outcome)
             except Exception as error:
                 outcome = Failure(index, item, error)
                 self.unwritten += 1
@@ -90,29 +110,44 @@ class Desk:
             self._bar.count(failed=failed)
         return failed
 
+    def _pass_over(self) -> bool:
+        """Count an item whose line is there; it did not fail."""
+        self.written += 1
+        if self._bar is not None:
+            self._bar.count(failed=False)
+        return False
+
     def flush(self) -> None:
         """Pass all lines on.
 
         Raises:
             CannotWriteError: The reader is gone, or the disk is full.
         """
+        self._add(self._records.end())
         try:
             self._writer.flush()
         except OSError as error:
             raise CannotWriteError(error) from None
 
-    def _fail(self, item: str, failure: Failure) -> None:
-        self.failed += 1
-        text = failure_text(failure) if self._bare or not self.first_failure else ""
-        self.first_failure = self.first_failure or text
-        if not self._bare:
-            self._add(failure_line(item, failure))
-        elif self._bar is not None:
+    def say(self, text: str) -> None:
+        """Tell people something, above the bar where there is one."""
+        if self._bar is not None:
             self._bar.above(f"{text}\n".encode("utf-8", "backslashreplace"))
         else:
             click.echo(text, err=True)
 
+    def _fail(self, item: Any, failure: Failure) -> None:
+        self.failed += 1
+        is_told = self._bare or isinstance(failure.exception, BadLineError)
+        text = failure_text(failure) if is_told or not self.first_failure else ""
+        self.first_failure = self.first_failure or text
+        self._add(self._records.failure(item, failure))
+        if is_told:
+            self.say(text)
+
     def _add(self, line: bytes) -> None:
+        if not line:
+            return
         try:
             self._writer.add(line)
         except OSError as error:

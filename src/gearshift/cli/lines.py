@@ -1,4 +1,4 @@
-"""Lines of a file or a pipe, as they come.
+"""Lines of a file or a pipe, gzipped or not, as they come.
 
 Apart from the other inputs because a pipe may fall silent for hours while outcomes are
 due: a reader says how many lines are there (`available`), which descriptor to wait for
@@ -11,21 +11,44 @@ import os
 import select
 import stat
 import sys
+import zlib
 from collections import deque
 from functools import partial
 from operator import length_hint
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 from gearshift.cli.problems import Broken, why
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
-__all__ = ["Items", "LineReader"]
+__all__ = ["GZIP_MAGIC", "Gunzip", "Items", "LineReader", "Reader"]
+
+GZIP_MAGIC = b"\x1f\x8b"
 
 _BLOCK_BYTES = 1 << 16  # as much as a pipe holds
 _READING = os.O_RDONLY | getattr(os, "O_BINARY", 0)
 _BOM = b"\xef\xbb\xbf"
+_GZIP_BITS = 31  # zlib: a gzip header, the largest window
+
+
+@runtime_checkable
+class Reader(Protocol):
+    """Items that are read as they come."""
+
+    before_waiting: Callable[[], object]
+
+    def __iter__(self) -> Iterator[Any]: ...
+
+    def __next__(self) -> Any: ...
+
+    def available(self) -> int | None:
+        """Return how many items can be taken without waiting, or None after the last."""
+        ...
+
+    def fileno(self) -> int:
+        """Return the descriptor to wait for, or -1 where none can be waited for."""
+        ...
 
 
 class LineReader:
@@ -47,6 +70,8 @@ class LineReader:
         self._rest: list[bytes] = []  # of a line whose end has not come
         self._is_first = True
         self._has_ended = False
+        self._gzip: Gunzip | None = None
+        self._is_begun = False
 
     def __iter__(self) -> Iterator[str]:
         return self
@@ -108,6 +133,14 @@ class LineReader:
             block = self._read(_BLOCK_BYTES)
         except OSError as error:
             raise Broken(f"reading {self._path} failed: {why(error)}.") from None
+        if not self._is_begun and block.startswith(GZIP_MAGIC):
+            self._gzip = Gunzip(self._path)
+        self._is_begun = True
+        if self._gzip is not None:
+            plain = self._gzip.feed(block)
+            if block and not plain:
+                return  # not enough for a byte of text
+            block = plain
         first, *others = block.split(b"\n")
         self._rest.append(first)
         if others or not block:
@@ -144,22 +177,56 @@ class LineReader:
         self._may_wait = False
 
 
+class Gunzip:
+    """Takes gzip apart as it comes, member after member (RFC 1952)."""
+
+    def __init__(self, path: str) -> None:
+        """Begin.
+
+        Args:
+            path: For messages.
+        """
+        self._path = path
+        self._member = zlib.decompressobj(wbits=_GZIP_BITS)
+
+    def feed(self, block: bytes) -> bytes:
+        """Return what is in a block; an empty one is the end.
+
+        Raises:
+            Broken: It is damaged, or ends too early.
+        """
+        parts = []
+        try:
+            while block:
+                parts.append(self._member.decompress(block))
+                block = self._member.unused_data.lstrip(b"\0")  # padding is allowed
+                if block:
+                    self._member = zlib.decompressobj(wbits=_GZIP_BITS)
+        except zlib.error as error:
+            raise Broken(
+                f"reading {self._path} failed: its gzip data is damaged: {error}."
+            ) from None
+        if not parts and not self._member.eof:
+            raise Broken(f"reading {self._path} failed: its gzip data ends too early.")
+        return b"".join(parts)
+
+
 class Items:
     """Iterates over the parts one after another; knows how many items are there."""
 
-    def __init__(self, parts: Iterable[LineReader | list[str]]) -> None:
+    def __init__(self, parts: Iterable[Reader | list[Any]]) -> None:
         """Begin with the first part.
 
         Args:
             parts: Readers, and items that are at hand.
         """
         self._parts = deque(parts)
-        self._current: Iterator[str] = iter(())
+        self._current: Iterator[Any] = iter(())
 
-    def __iter__(self) -> Iterator[str]:
+    def __iter__(self) -> Iterator[Any]:
         return self
 
-    def __next__(self) -> str:
+    def __next__(self) -> Any:
         while True:
             for item in self._current:
                 return item
@@ -169,7 +236,7 @@ class Items:
 
     def fileno(self) -> int:
         """Return the descriptor to wait for while nothing is available, or -1."""
-        return self._current.fileno() if isinstance(self._current, LineReader) else -1
+        return self._current.fileno() if isinstance(self._current, Reader) else -1
 
     def available(self) -> int:
         """Return how many items can be taken without waiting; the end counts as one.
@@ -178,7 +245,7 @@ class Items:
             Broken: Reading failed.
         """
         while True:
-            if isinstance(self._current, LineReader):
+            if isinstance(self._current, Reader):
                 count = self._current.available()
             else:
                 count = length_hint(self._current) or None  # exact for a list's iterator
@@ -191,5 +258,5 @@ class Items:
     def call_before_waiting(self, callback: Callable[[], object]) -> None:
         """Have something done before an item is waited for."""
         for part in (self._current, *self._parts):
-            if isinstance(part, LineReader):
+            if isinstance(part, Reader):
                 part.before_waiting = callback

@@ -23,9 +23,11 @@ __all__ = [
     "FileSink",
     "Sink",
     "StreamSink",
+    "format_of",
     "open_sink",
     "plug_closed_streams",
     "refuse_input_as_output",
+    "write_all",
 ]
 
 
@@ -98,7 +100,7 @@ class FileSink:
 
     def write(self, data: bytes) -> None:
         """Take whole lines."""
-        _write_all(self._fd, data)
+        write_all(self._fd, data)
         self._written_bytes += len(data)
 
     def close(self, *, whole: bool) -> str:
@@ -116,6 +118,28 @@ class FileSink:
             os.close(self._fd)
         os.replace(self._draft, self._path if whole else f"{self._path}.part")  # noqa: PTH105 - text
         return "" if whole else f"The lines so far are in {self._shown}.part."
+
+
+def format_of(path: str | None, wanted: str | None) -> str:
+    """Return the format of the output, "jsonl" or "csv".
+
+    Args:
+        path: The file, or None for standard output.
+        wanted: What `--format` says, or None to go by the file's ending.
+
+    Raises:
+        WrongUse: The ending promises what is not made.
+    """
+    ending = os.path.splitext(path or "")[1].lower()  # noqa: PTH122 - text
+    if ending == ".gz":
+        raise WrongUse(
+            f"-o {path}: the output is not compressed: leave .gz out, and run gzip on it afterwards."
+        )
+    if wanted is not None:
+        return wanted
+    if ending in {".tsv", ".xlsx", ".parquet"}:
+        raise WrongUse(f"-o {path}: there are .jsonl and .csv; say which.")
+    return "csv" if ending == ".csv" else "jsonl"
 
 
 def refuse_input_as_output(path: str | None, files: tuple[str, ...]) -> None:
@@ -190,7 +214,7 @@ def open_sink(path: str | None) -> Iterator[Sink]:
         fd = os.open(path, os.O_WRONLY)
     except OSError as error:
         raise WrongUse(f"cannot write {path}: {why(error)}.") from None
-    yield StreamSink(lambda data: _write_all(fd, data), shut=lambda: os.close(fd))
+    yield StreamSink(lambda data: write_all(fd, data), shut=lambda: os.close(fd))
 
 
 @contextmanager
@@ -214,7 +238,7 @@ def _lines_only() -> Iterator[Callable[[bytes], object]]:
     os.dup2(2, number)
     try:
         with redirect_stdout(sys.stderr):
-            yield lambda data: _write_all(lines, data)
+            yield lambda data: write_all(lines, data)
     finally:
         with suppress(OSError, ValueError):
             stdout.flush()
@@ -222,7 +246,7 @@ def _lines_only() -> Iterator[Callable[[bytes], object]]:
         os.close(lines)
 
 
-def _write_all(fd: int, data: bytes) -> None:
+def write_all(fd: int, data: bytes) -> None:
     """Write all of it; a pipe may take less at once."""
     left = memoryview(data)
     while left:

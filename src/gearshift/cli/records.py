@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from collections.abc import Set as AbstractSet
 from typing import TYPE_CHECKING, Any
 
+from gearshift.cli.rows import shown
 from gearshift.errors import RemoteError
 
 if TYPE_CHECKING:
@@ -19,10 +20,46 @@ if TYPE_CHECKING:
 
     from gearshift.facts import Failure
 
-__all__ = ["failure_line", "failure_text", "message_of", "type_of", "value_line"]
+__all__ = [
+    "JsonRecords",
+    "encoded",
+    "failure_line",
+    "failure_text",
+    "message_of",
+    "type_of",
+    "value_line",
+]
 
 
-def value_line(item: str, value: Any, *, bare: bool = False) -> bytes:
+class JsonRecords:
+    """A line of JSON for each outcome."""
+
+    def __init__(self, *, bare: bool = False) -> None:
+        """Begin.
+
+        Args:
+            bare: The values alone, and no line for a failure.
+        """
+        self._bare = bare
+        self.state: Any = None
+
+    def restore(self, state: Any) -> None:
+        """Go on: lines do not depend on those before them."""
+
+    def value(self, item: Any, value: Any) -> bytes:
+        """Return the line of a value; see `value_line`."""
+        return value_line(item, value, bare=self._bare)
+
+    def failure(self, item: Any, failure: Failure) -> bytes:
+        """Return the line of an item that has no value."""
+        return b"" if self._bare else failure_line(item, failure)
+
+    def end(self) -> bytes:
+        """Return nothing: nothing waits."""
+        return b""
+
+
+def value_line(item: Any, value: Any, *, bare: bool = False) -> bytes:
     """Return the line of an item that has a value.
 
     Args:
@@ -37,25 +74,25 @@ def value_line(item: str, value: Any, *, bare: bool = False) -> bytes:
         TypeError: The value, or a part of it, is of a type that JSON does not have.
         ValueError: It is a number that JSON does not have, or nested without end.
     """
-    text = _encoded(value)
-    return _line(text if bare else f'{{"item": {_ENCODER.encode(item)}, "value": {text}}}')
+    text = encoded(value)
+    return _line(text if bare else f'{{"item": {_ENCODER.encode(shown(item))}, "value": {text}}}')
 
 
-def failure_line(item: str, failure: Failure) -> bytes:
+def failure_line(item: Any, failure: Failure) -> bytes:
     """Return the line of an item that has none."""
     error = {
         "type": type_of(failure.exception),
         "message": message_of(failure.exception),
         "attempts": failure.attempts,
     }
-    return _line(_ENCODER.encode({"item": item, "error": error}))
+    return _line(_ENCODER.encode({"item": shown(item), "error": error}))
 
 
 def failure_text(failure: Failure) -> str:
     """Return a failure in one line for people."""
     often = f" ({failure.attempts} attempts)" if failure.attempts > 1 else ""
     said = " ".join(message_of(failure.exception).split())
-    return f"{failure.item!r} failed: {type_of(failure.exception)}: {said}{often}"
+    return f"{shown(failure.item)!r} failed: {type_of(failure.exception)}: {said}{often}"
 
 
 def type_of(error: BaseException) -> str:
@@ -84,7 +121,7 @@ def _line(text: str) -> bytes:
     return f"{text}\n".encode("utf-8", "backslashreplace")
 
 
-def _encoded(value: Any) -> str:
+def encoded(value: Any) -> str:
     """Return the value as JSON.
 
     Raises:

@@ -11,6 +11,7 @@ Status: 0 all well; 1 items failed, or the run broke; 2 wrong use; 130 Ctrl-C, 1
 from __future__ import annotations
 
 import sys
+from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -21,10 +22,14 @@ from gearshift.cli.interrupts import Interrupts, leave
 from gearshift.cli.problems import Broken, WrongUse, why
 
 if TYPE_CHECKING:
+    from contextlib import AbstractContextManager
+
     from gearshift.cli.bar import Bar
     from gearshift.cli.course import End
     from gearshift.cli.inputs import Inputs
     from gearshift.cli.output import Sink
+    from gearshift.cli.records import JsonRecords
+    from gearshift.cli.table import CsvTable
 
 __all__ = ["run"]
 
@@ -36,11 +41,17 @@ Examples:
   gearshift run hashing.py:digest --glob 'photos/**/*.jpg' -o digests.jsonl
   gearshift run mypackage.tools:fetch --lines urls.txt --retries 3 --limit 9/s
   find . -name '*.log' | gearshift run scan.py:errors - | jq .value
+  gearshift run convert.py:row --csv orders.csv.gz -o converted.csv
 
-Items are text (str), one call each: arguments first, then lines, then files. An item
-is written as {"item": ..., "value": ...}, or {"item": ..., "error": {"type": ...,
-"message": ..., "attempts": ...}} where it failed. What the function prints goes to
-standard error. Exit status: 0 all well, 1 some items failed, 2 wrong use, 130 Ctrl-C.
+Items are text (str), one call each: arguments first, then lines, then files. A JSON object
+of --jsonl and a row of --csv are keywords of the function (a row's cells are text), any
+other JSON value is its argument. An item is written as {"item": ..., "value": ...}, or
+{"item": ..., "error": {"type": ..., "message": ..., "attempts": ...}} where it failed; in
+CSV as its columns, the value's, then error_type, error_message, attempts. What the function
+prints goes to standard error.
+
+Ctrl-C begins nothing more, and gives what runs --grace seconds; a second one ends it at once.
+Exit status: 0 all well, 1 some items failed, 2 wrong use, 130 Ctrl-C, 143 SIGTERM.
 """
 
 
@@ -51,10 +62,18 @@ class _Request:
     target: str
     arguments: tuple[str, ...]
     lists: tuple[str, ...]
+    jsons: tuple[str, ...]
+    tables: tuple[str, ...]
     patterns: tuple[str, ...]
+    strict: bool
     output: str | None
+    format: str | None
     bare: bool
     fail_fast: bool
+    grace: float
+    journal: str | None
+    resume: bool
+    resume_failed: bool
     quiet: bool
 
 
@@ -90,10 +109,23 @@ class _Screen:
 
 
 @click.command(epilog=_EXAMPLES)
-@click.argument("target")
+@click.argument("target", required=False)
 @click.argument("arguments", metavar="[INPUT]...", nargs=-1)
 @click.option(
     "--lines", "lists", metavar="FILE", multiple=True, help="An item a line; - is standard input."
+)
+@click.option(
+    "--jsonl",
+    "jsons",
+    metavar="FILE",
+    multiple=True,
+    help="A JSON value a line; an object is keywords.",
+)
+@click.option(
+    "--csv", "tables", metavar="FILE", multiple=True, help="A row is keywords, named by the header."
+)
+@click.option(
+    "--strict", is_flag=True, help="Stop at a line that cannot be read, with exit status 2."
 )
 @click.option(
     "--glob",
@@ -107,6 +139,11 @@ class _Screen:
     "--output",
     metavar="FILE",
     help="Instead of standard output; there only once it is whole.",
+)
+@click.option(
+    "--format",
+    type=click.Choice(["jsonl", "csv"]),
+    help="Of the output; else its ending says, .jsonl or .csv.",
 )
 @click.option(
     "--values", "bare", is_flag=True, help="The values alone; failures go to standard error."
@@ -139,36 +176,61 @@ class _Screen:
 @click.option(
     "--limit", type=settings.rate, metavar="RATE", help="Starts in a time: 100/s, 100/10s, 5/m."
 )
+@click.option(
+    "--journal", metavar="FILE", help="Keep what is done, so that --resume can go on; needs -o."
+)
+@click.option("--resume", is_flag=True, help="Run what the journal does not have, and what failed.")
+@click.option("--resume-failed", is_flag=True, help="Run what failed, and nothing else.")
+@click.option("--show", is_flag=True, help="Print what the journal has, and run nothing.")
 @click.option("--seed", type=int, metavar="N", help="For gearshift.item_seed() in the function.")
 @click.option("--fail-fast", is_flag=True, help="Stop at the first failure.")
+@click.option(
+    "--grace",
+    type=settings.seconds_or_none,
+    default="5s",
+    show_default=True,
+    metavar="TIME",
+    help="After Ctrl-C, for what runs; 0 for none.",
+)
 @click.option("-q", "--quiet", is_flag=True, help="No progress bar, and no paragraph at the end.")
 def run(
-    target: str,
-    arguments: tuple[str, ...],
-    lists: tuple[str, ...],
-    patterns: tuple[str, ...],
-    output: str | None,
+    target: str | None,
     *,
-    bare: bool,
-    fail_fast: bool,
-    quiet: bool,
     unordered: bool,
-    **options: Any,
+    show: bool,
+    **given: Any,
 ) -> None:
     """Run TARGET over every INPUT and write a JSON line for each.
 
     TARGET is package.module:function or path/to/file.py:function. INPUT is an item as it
     stands; - reads items from standard input, one a line.
     """
-    request = _Request(target, arguments, lists, patterns, output, bare, fail_fast, quiet)
+    if show:
+        from gearshift.cli.resume import show as show_journal
+
+        show_journal(given["journal"])
+        return
+    ours = {name: given.pop(name) for name in _Request.__slots__ if name != "target"}
+    request = _Request(_needed(target), **ours)
     with Interrupts() as interrupts:
         try:
-            status, is_over = _execute(request, {**options, "ordered": not unordered}, interrupts)
+            status, is_over = _execute(request, {**given, "ordered": not unordered}, interrupts)
         except KeyboardInterrupt:
             status, is_over = interrupts.status, False
         if not is_over:
             leave(status)
     click.get_current_context().exit(status)
+
+
+def _needed(target: str | None) -> str:
+    """Return the target, which `--show` alone can do without.
+
+    Raises:
+        UsageError: There is none.
+    """
+    if target is None:
+        raise click.UsageError("Missing argument 'TARGET'.")
+    return target
 
 
 def _execute(
@@ -180,14 +242,30 @@ def _execute(
         ClickException: It could not begin, or its output could not be put in place.
     """
     from gearshift.cli.inputs import gather
-    from gearshift.cli.output import open_sink, plug_closed_streams, refuse_input_as_output
+    from gearshift.cli.output import format_of, plug_closed_streams, refuse_input_as_output
+    from gearshift.cli.resume import how_to_go_on, open_journal
 
     plug_closed_streams()
-    inputs = gather(request.arguments, request.lists, request.patterns)
+    format_of(request.output, request.format)
+    inputs = gather(
+        request.arguments,
+        request.lists,
+        request.patterns,
+        jsons=request.jsons,
+        tables=request.tables,
+        strict=request.strict,
+    )
     refuse_input_as_output(request.output, inputs.files)
     screen = _Screen.of(request)
+    journal = open_journal(
+        request.journal,
+        output=request.output,
+        resume=request.resume,
+        failed_only=request.resume_failed,
+    )
     whole = False
-    with open_sink(request.output) as sink:
+    options["journal"] = journal
+    with _opened(request, options) as sink:
         try:
             end = _run_through(request, options, inputs, sink, screen, interrupts)
             whole = end.cause == "whole"
@@ -197,6 +275,9 @@ def _execute(
         _conclude(end, interrupts, inputs.total, bare=request.bare)
     if note:
         click.echo(note, err=True)
+    is_wrong = isinstance(end.problem, WrongUse)
+    if journal is not None and not is_wrong and (not whole or end.desk.left or end.desk.failed):
+        click.echo(how_to_go_on(), err=True)
     if end.problem is not None:
         end.problem.show()
         return end.problem.exit_code, end.is_over
@@ -220,6 +301,7 @@ def _run_through(
     # All of ours first: what the target's folder holds may be called like something of these.
     from gearshift._api.map import run_map
     from gearshift.cli.course import follow, passing_on
+    from gearshift.cli.desk import Desk
     from gearshift.cli.target import load_target
     from gearshift.cli.writer import LineWriter
 
@@ -229,13 +311,58 @@ def _run_through(
     writer = LineWriter(write, patient=sink.patient)
     if not isinstance(inputs.items, list):
         inputs.items.call_before_waiting(passing_on(writer, interrupts))
+    records = _records(request)
+    desk = Desk(writer, bar, bare=request.bare, records=records)
+    if options["journal"] is not None:
+        from gearshift.cli.resume import JournalSink
+
+        assert isinstance(sink, JournalSink)
+        sink.attach(options["journal"], desk, records)
     try:
         run = run_map(
-            function, (inputs.items,), errors="return", pairs=True, total=inputs.total, **options
+            function,
+            (inputs.items,),
+            errors="return",
+            pairs=True,
+            star=inputs.star,
+            total=inputs.total,
+            **options,
         )
     except (TypeError, ValueError) as error:
         raise WrongUse(str(error)) from None
-    return follow(run, writer, interrupts, bar=bar, bare=request.bare, fail_fast=request.fail_fast)
+    return follow(
+        run,
+        writer,
+        interrupts,
+        bar=bar,
+        bare=request.bare,
+        fail_fast=request.fail_fast,
+        grace=request.grace,
+        desk=desk,
+    )
+
+
+def _opened(request: _Request, options: dict[str, Any]) -> AbstractContextManager[Sink]:
+    """Return the place for the lines."""
+    from gearshift.cli.output import format_of, open_sink
+
+    if options["journal"] is None:
+        return open_sink(request.output)
+    from gearshift.cli.resume import JournalSink
+
+    form = format_of(request.output, request.format)
+    in_order = options["ordered"] and not request.bare
+    return nullcontext(JournalSink(str(request.output), in_order=in_order, form=form))
+
+
+def _records(request: _Request) -> JsonRecords | CsvTable:
+    """Return what makes lines of outcomes."""
+    from gearshift.cli.output import format_of
+    from gearshift.cli.records import JsonRecords
+    from gearshift.cli.table import CsvTable
+
+    is_csv = format_of(request.output, request.format) == "csv"
+    return CsvTable(bare=request.bare) if is_csv else JsonRecords(bare=request.bare)
 
 
 def _written(count: int, total: int | None) -> str:

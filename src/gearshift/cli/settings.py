@@ -12,7 +12,7 @@ import click
 
 from gearshift.facts import Rate
 
-__all__ = ["rate", "seconds"]
+__all__ = ["rate", "seconds", "seconds_or_none"]
 
 _UNITS = {"ms": 0.001, "": 1.0, "s": 1.0, "m": 60.0, "min": 60.0, "h": 3600.0, "d": 86400.0}
 _DURATION = re.compile(r"(?P<number>\d*\.?\d+|\d+\.)?\s*(?P<unit>[a-z]*)", re.ASCII)
@@ -31,6 +31,15 @@ def seconds(text: str) -> float:
             f"{text!r} is not a length of time above 0, such as 90, 1.5s, 200ms or 10m"
         )
     return found
+
+
+def seconds_or_none(text: str) -> float:
+    """Return a length of time in seconds, 0 too.
+
+    Raises:
+        BadParameter: It is none.
+    """
+    return 0.0 if re.fullmatch(r"0+(\.0+)?\s*[a-z]*", text.strip().lower()) else seconds(text)
 
 
 def rate(text: str) -> Rate:

@@ -34,6 +34,11 @@ def closing(report: Report, *, unwritten: int = 0, first_failure: str = "") -> s
     if not report.items:
         return f"0 items in {duration(report.seconds)}: nothing ran."
     parts = [_outcome(report, unwritten)]
+    if report.replayed:
+        of_them = (
+            "All of them" if report.replayed == report.items else f"{report.replayed:,} of them"
+        )
+        parts.append(f"{of_them} came from the journal, and were not run again.")
     if first_failure:
         parts.append(f"The first: {first_failure.rstrip('.')}.")
     if report.retried:
