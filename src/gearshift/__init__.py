@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from gearshift._api.map import map as map  # noqa: A004 - the built-in's name, for the built-in's job
     from gearshift._run.journal import Journal as Journal
     from gearshift._run.journal import JournalSummary as JournalSummary
+    from gearshift._run.progress import Progress as Progress
     from gearshift._run.run import Run as Run
     from gearshift._work.per_worker import PerWorker as PerWorker
     from gearshift._work.per_worker import per_worker as per_worker
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
     from gearshift.errors import UnsupportedError as UnsupportedError
     from gearshift.errors import WorkerDiedError as WorkerDiedError
     from gearshift.facts import Failure as Failure
+    from gearshift.facts import FailureKind as FailureKind
     from gearshift.facts import Rate as Rate
     from gearshift.facts import Report as Report
     from gearshift.facts import Retry as Retry
@@ -43,6 +45,7 @@ _HOMES = {
     "map": "gearshift._api.map",
     "Journal": "gearshift._run.journal",
     "JournalSummary": "gearshift._run.journal",
+    "Progress": "gearshift._run.progress",
     "Run": "gearshift._run.run",
     "PerWorker": "gearshift._work.per_worker",
     "per_worker": "gearshift._work.per_worker",
@@ -59,6 +62,7 @@ _HOMES = {
     "UnsupportedError": "gearshift.errors",
     "WorkerDiedError": "gearshift.errors",
     "Failure": "gearshift.facts",
+    "FailureKind": "gearshift.facts",
     "Rate": "gearshift.facts",
     "Report": "gearshift.facts",
     "Retry": "gearshift.facts",
@@ -66,6 +70,7 @@ _HOMES = {
 
 __all__ = [
     "Failure",
+    "FailureKind",
     "GearshiftError",
     "Journal",
     "JournalError",
@@ -73,6 +78,7 @@ __all__ = [
     "JournalMismatchError",
     "JournalSummary",
     "PerWorker",
+    "Progress",
     "Rate",
     "RemoteError",
     "Report",

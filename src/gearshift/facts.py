@@ -2,12 +2,13 @@
 
 Apart from the rest so that pure rooms (`_choose`, the ledger) and busy ones (engines,
 pump) speak of the same things without importing each other. No value here holds a
-thread, a file or a clock. Times are float seconds.
+thread, a file or a clock. Times are float seconds. Over 400 lines because a value and what
+it says of itself stand together, and nearly all of it is their description.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from typing import TYPE_CHECKING, Any, Literal
 
 if TYPE_CHECKING:
@@ -17,6 +18,7 @@ __all__ = [
     "LEFT",
     "Chunk",
     "Failure",
+    "FailureKind",
     "Fault",
     "Plan",
     "Profile",
@@ -26,7 +28,11 @@ __all__ = [
     "Returned",
     "Settled",
     "Traits",
+    "message_of",
+    "type_name",
 ]
+
+_SHOWN_CHARACTERS = 200
 
 
 class _Left:
@@ -313,11 +319,28 @@ class Plan:
         engine: Name of the engine, as in `on=`.
         workers: Workers to use, or None for the engine's own default.
         reasons: The reasons, a sentence each.
+        seconds: What the rest is expected to take on it, or None where nobody knows.
     """
 
     engine: str
     workers: int | None = None
     reasons: tuple[str, ...] = ()
+    seconds: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class FailureKind:
+    """Failures of one type.
+
+    Attributes:
+        type: Name of the exception's type.
+        count: Items that failed for good with it.
+        example: The first of them.
+    """
+
+    type: str
+    count: int
+    example: Failure
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -333,12 +356,21 @@ class Report:
         failed: Items without one.
         retried: Attempts beyond the first.
         replayed: Items whose values came from a journal, and were not run again.
+        timeouts: Attempts that ran longer than `task_timeout`.
+        deaths: Attempts that a worker's death ended.
         abandoned: Tasks that went on after their time was up; their results were dropped.
         failures: The first failures, at most 1,000.
+        kinds: Failures by type, the most frequent first.
         seconds: Wall time from the first `next()` to the end or to now.
         busy_seconds: Sum of the wall time that workers spent in the function.
         cpu_seconds: Sum of the CPU time that workers spent in the function.
         finished: The run came to its end by itself.
+        planned_seconds: What the rest was expected to take when the engine was chosen (auto).
+        actual_seconds: What it took, or has taken so far.
+        shares: Of each worker's time since the engine started, the part spent in the function;
+            empty where workers do not have names (asyncio).
+        sent_bytes: What items took on their way to workers that share no memory.
+        received_bytes: What outcomes took on the way back.
     """
 
     engine: str
@@ -355,18 +387,122 @@ class Report:
     cpu_seconds: float
     finished: bool
     replayed: int = 0
+    timeouts: int = 0
+    deaths: int = 0
+    kinds: tuple[FailureKind, ...] = ()
+    planned_seconds: float | None = None
+    actual_seconds: float | None = None
+    shares: Mapping[str, float] = field(default_factory=dict)
+    sent_bytes: int = 0
+    received_bytes: int = 0
 
     def __str__(self) -> str:
-        """Say it in a sentence or two."""
+        """Say it in a few lines, those of them that have something to say."""
         counts = f"{self.succeeded:,} succeeded, {self.failed:,} failed"
         where = f"on {self.engine} with {self.workers:,} worker{'s' * (self.workers != 1)}"
-        why = f" Why {self.engine}: {'; '.join(self.reasons)}." if self.reasons else ""
-        return f"{self.items:,} items in {self.seconds:.3g} s {where}: {counts}.{why}"
+        lines = [f"{self.items:,} items in {self.seconds:.3g} s {where}: {counts}"]
+        if self.reasons:
+            lines.append(f"why {self.engine}: {'; '.join(self.reasons)}")
+        if self.planned_seconds is not None and self.actual_seconds is not None:
+            lines.append(
+                f"planned: {self.planned_seconds:.2g} s for the rest; it took {self.actual_seconds:.2g} s"
+            )
+        lines += [
+            f"{kind.type}: {kind.count:,}, the first was item {kind.example.index}: {_one_line(kind.example)}"
+            for kind in self.kinds
+        ]
+        lines += self._counted()
+        return "\n".join(lines)
+
+    def _counted(self) -> list[str]:
+        """Return lines about what happened beside the items."""
+        counts = {
+            "from the journal": self.replayed,
+            "retries": self.retried,
+            "time-outs": self.timeouts,
+            "deaths of workers": self.deaths,
+            "abandoned tasks": self.abandoned,
+        }
+        told = [f"{count:,} {what}" for what, count in counts.items() if count]
+        lines = [", ".join(told)] if told else []
+        if self.shares:
+            shares = sorted(self.shares.values())
+            each = (
+                f"{shares[0]:.0%}" if len(shares) == 1 else f"{shares[0]:.0%} to {shares[-1]:.0%}"
+            )
+            lines.append(
+                f"{len(shares):,} worker{'s' * (len(shares) != 1)} busy for {each} of the time"
+            )
+        if self.sent_bytes or self.received_bytes:
+            lines.append(f"{self.sent_bytes:,} bytes sent, {self.received_bytes:,} received")
+        return lines
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return it as plain values, for JSON.
+
+        Returns:
+            The attributes by name; a failure as index, item (its `repr`), type, message,
+            attempts, seconds; and `schema`, 1, to be counted up if a name changes its meaning.
+        """
+        names = [each.name for each in fields(self) if each.name not in {"failures", "kinds"}]
+        return {
+            "schema": 1,
+            **{name: getattr(self, name) for name in names},
+            "reasons": list(self.reasons),
+            "shares": dict(self.shares),
+            "speedup": self.speedup,
+            "kinds": [
+                {"type": kind.type, "count": kind.count, "example": _plain_failure(kind.example)}
+                for kind in self.kinds
+            ],
+            "failures": [_plain_failure(failure) for failure in self.failures],
+        }
 
     @property
     def speedup(self) -> float:
         """Time in the function over wall time: how many workers' worth of work was done at once."""
         return self.busy_seconds / self.seconds if self.seconds > 0 else 0.0
+
+
+def type_name(exception: BaseException) -> str:
+    """Return the name of an exception's type, also of one that stayed in its worker."""
+    from gearshift.errors import RemoteError  # only where something failed
+
+    if isinstance(exception, RemoteError):
+        return exception.type_name.rpartition(".")[2]
+    return type(exception).__name__
+
+
+def message_of(exception: BaseException) -> str:
+    """Return what an exception says, even where its own `__str__` fails."""
+    from gearshift.errors import RemoteError  # only where something failed
+
+    if isinstance(exception, RemoteError):
+        return exception.message
+    try:
+        return str(exception)
+    except Exception as broken:
+        return f"(its message cannot be shown: {type(broken).__name__})"
+
+
+def _one_line(failure: Failure) -> str:
+    words = " ".join(message_of(failure.exception).split())
+    return words if len(words) <= _SHOWN_CHARACTERS else f"{words[: _SHOWN_CHARACTERS - 3]}..."
+
+
+def _plain_failure(failure: Failure) -> dict[str, Any]:
+    try:
+        item = repr(failure.item)
+    except Exception:
+        item = f"a {type(failure.item).__qualname__} whose repr fails"
+    return {
+        "index": failure.index,
+        "item": item,
+        "type": type_name(failure.exception),
+        "message": message_of(failure.exception),
+        "attempts": failure.attempts,
+        "seconds": failure.seconds,
+    }
 
 
 def _check_number(name: str, value: object) -> None:

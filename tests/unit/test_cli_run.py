@@ -529,3 +529,31 @@ def _group(leader: int) -> list[str]:
 def _resident_bytes(pid: int) -> int:
     pages = int(Path(f"/proc/{pid}/statm").read_text().split()[1])
     return pages * os.sysconf("SC_PAGE_SIZE")
+
+
+@pytest.mark.slow
+def test_report_is_written_whole_also_of_a_run_that_was_cut_short(folder: Path) -> None:
+    (folder / "report.json").write_text("before", "utf-8")
+    with start(
+        *("cli_run_work.py:nap", "0", "60", "--on", "serial", "-q", "--report", "report.json"),
+        start_new_session=True,
+    ) as run:
+        _wait_until(Path("napping").exists)
+        _interrupt(run)
+    report = json.loads((folder / "report.json").read_text("utf-8"))
+    assert (report["items"], report["finished"], report["engine"]) == (1, False, "serial")
+    assert not [path for path in folder.iterdir() if path.name.startswith("report.json.")]
+
+
+@pytest.mark.parametrize("path", ["-", "out.jsonl"])
+def test_report_needs_a_file_of_its_own(folder: Path, path: str) -> None:
+    result = gearshift("cli_run_work.py:double", "1", "-o", "out.jsonl", "--report", path)
+    assert result.exit_code == 2
+    assert "give it a file of its own" in result.stderr
+    assert not (folder / "out.jsonl").exists()
+
+
+def test_report_that_cannot_be_written_is_an_error(folder: Path) -> None:
+    result = gearshift("cli_run_work.py:double", "1", "--report", "nowhere/report.json")
+    assert result.exit_code == 1
+    assert "writing nowhere/report.json failed: No such file or directory" in result.stderr

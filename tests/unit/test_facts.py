@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import dataclasses
+import json
 import pickle
 from concurrent.futures import BrokenExecutor
 from typing import Any
@@ -182,6 +183,84 @@ def report(**values: Any) -> Report:
 def test_speedup_is_work_done_at_once() -> None:
     assert report(busy_seconds=6.0, seconds=2.0).speedup == 3.0
     assert report(busy_seconds=6.0, seconds=0.0).speedup == 0.0
+
+
+def test_report_says_what_there_is_to_say() -> None:
+    seven = Failure(7, "seven", ValueError("no\nseven"), attempts=2)
+    text = str(
+        report(
+            engine="processes",
+            workers=2,
+            reasons=("it computes", "two cores"),
+            items=1200,
+            succeeded=1197,
+            failed=3,
+            seconds=2.0,
+            kinds=(facts.FailureKind("ValueError", 3, seven),),
+            retried=4,
+            timeouts=1,
+            deaths=2,
+            replayed=10,
+            planned_seconds=1.5,
+            actual_seconds=1.75,
+            shares={"process 1": 0.5, "process 2": 0.91},
+            sent_bytes=1000,
+            received_bytes=2,
+        )
+    )
+    assert text.splitlines() == [
+        "1,200 items in 2 s on processes with 2 workers: 1,197 succeeded, 3 failed",
+        "why processes: it computes; two cores",
+        "planned: 1.5 s for the rest; it took 1.8 s",
+        "ValueError: 3, the first was item 7: no seven",
+        "10 from the journal, 4 retries, 1 time-outs, 2 deaths of workers",
+        "2 workers busy for 50% to 91% of the time",
+        "1,000 bytes sent, 2 received",
+    ]
+
+
+def test_report_says_nothing_of_what_did_not_happen() -> None:
+    plain = report(engine="serial", workers=1, reasons=(), shares={"the caller": 0.5}, failures=())
+    assert str(plain).splitlines() == [
+        "0 items in 0 s on serial with 1 worker: 0 succeeded, 0 failed",
+        "1 worker busy for 50% of the time",
+    ]
+
+
+def test_report_is_json() -> None:
+    class MuteError(Exception):
+        def __str__(self) -> str:
+            raise RuntimeError
+
+    class Shy:
+        def __repr__(self) -> str:
+            raise RuntimeError
+
+    failures = (
+        Failure(1, Shy(), MuteError()),
+        Failure(2, {1: 2}, errors.RemoteError("lib.Odd.Error", "gone"), attempts=3, seconds=0.5),
+    )
+    kinds = (facts.FailureKind("MuteError", 1, failures[0]),)
+    plain = json.loads(
+        json.dumps(
+            report(reasons=("a",), failures=failures, kinds=kinds, shares={"w": 1.0}).as_dict()
+        )
+    )
+    assert plain["schema"] == 1
+    assert plain["reasons"] == ["a"]
+    assert plain["shares"] == {"w": 1.0}
+    assert plain["failures"][1] == {
+        "index": 2,
+        "item": "{1: 2}",
+        "type": "Error",
+        "message": "gone",
+        "attempts": 3,
+        "seconds": 0.5,
+    }
+    assert plain["kinds"][0]["type"] == "MuteError"
+    assert plain["kinds"][0]["example"]["message"] == "(its message cannot be shown: RuntimeError)"
+    names = {field.name for field in dataclasses.fields(Report)}
+    assert plain.keys() == names | {"schema", "speedup"}
 
 
 def test_all_names_exist() -> None:

@@ -77,10 +77,15 @@ def test_page_does_what_it_says(page: Path, tmp_path: Path, api: str) -> None:
         elif kind == "python":
             said = run([sys.executable, "-c", text], tmp_path, environ)
         elif kind == "text":
-            assert said == text
+            assert said is not None
+            assert without_rates(said) == without_rates(text)
         else:
             for command, shown in re.findall(r"^\$ (.*)\n((?:(?!\$ ).*\n)*)", text, re.MULTILINE):
                 assert run(["bash", "-c", command], tmp_path, environ) == shown
+
+
+def without_rates(text: str) -> str:
+    return re.sub(r"[\d,.]+/s", "N/s", text)
 
 
 def run(command: list[str], folder: Path, environ: dict[str, str]) -> str:

@@ -157,6 +157,7 @@ def test_reasons_read_well() -> None:
         "threads",
         47,
         ("it waits for 99% of its 20 ms an item", "up to 47 threads wait at the same time"),
+        0.0201,  # all 47 at once
     )
     assert pick(PURE_PYTHON) == Plan(
         "processes",
@@ -165,6 +166,7 @@ def test_reasons_read_well() -> None:
             "it computes for 1 ms an item",
             "2 processes are expected to need 532 ms instead of 954 ms",
         ),
+        pick(PURE_PYTHON).seconds,
     )
     assert pick(TRIVIAL).reasons == (
         "it computes for 125 ns an item",
@@ -174,6 +176,12 @@ def test_reasons_read_well() -> None:
         "it computes for 1 µs an item",
         "sending an item to a process costs about 1.5 µs: nothing is gained",
     )
+
+
+def test_plan_says_what_the_rest_will_take() -> None:
+    assert pick(TRIVIAL).seconds == pytest.approx(0.075, rel=0.01)
+    assert pick(PURE_PYTHON).seconds == pytest.approx(0.532, rel=0.01)
+    assert pick(replace(PURE_PYTHON, cores=1)).seconds == pytest.approx(0.954, rel=0.01)
 
 
 def test_obstacle_is_named_only_where_it_decides() -> None:

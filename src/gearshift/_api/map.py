@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
     from gearshift._run.journal import Journal
     from gearshift._run.ledger import Errors
+    from gearshift._run.progress import Meter, Progress
 
 __all__ = ["Options", "each", "map", "run_map"]
 
@@ -51,6 +52,7 @@ class Options(TypedDict, total=False):
     seed: int | None
     journal: str | os.PathLike[str] | Journal | None
     total: int | None
+    progress: bool | Callable[[Progress], object] | None
 
 
 @overload
@@ -102,6 +104,7 @@ def map(
     seed: int | None = None,
     journal: str | os.PathLike[str] | Journal | None = None,
     total: int | None = None,
+    progress: bool | Callable[[Progress], object] | None = None,
 ) -> Run[Any]:
     """Run a function over inputs on the engine that suits it, and return its values.
 
@@ -132,6 +135,8 @@ def map(
         journal: A file, or a `gs.Journal`, that keeps what has settled: a second call with it
             gives those values at their turn, and runs the rest and what failed.
         total: How many inputs there are, where they cannot say themselves.
+        progress: True shows on standard error how far it is: a bar on a terminal, a line in a
+            notebook, else a line every 10 s; a function is given a `gs.Progress` instead.
 
     Returns:
         The run.
@@ -161,6 +166,7 @@ def map(
         seed=seed,
         journal=journal,
         total=total,
+        progress=progress,
     )
 
 
@@ -258,6 +264,7 @@ def run_map(
         buffersize=options.get("buffersize"),
         limit=limit,
         journal=_journal(options.get("journal")),
+        meter=_meter(options.get("progress")),
     )
     ledger.describe = gears.describe
     return Run(pump, job)
@@ -361,6 +368,24 @@ def _journal(given: str | os.PathLike[str] | Journal | None) -> Journal | None:
     if isinstance(given, str | os.PathLike):
         return Journal(given)
     raise TypeError(f"journal={given!r} is neither a path nor a gs.Journal")
+
+
+def _meter(asked: Callable[[Progress], object] | bool | None) -> Meter | None:  # noqa: FBT001 - as given
+    """Return what shows the progress, or None.
+
+    Raises:
+        TypeError: It is neither True nor False nor a function.
+    """
+    if asked is None or asked is False:
+        return None
+    if asked is not True and not callable(asked):
+        raise TypeError(
+            f"progress={asked!r} is neither True nor a function to be given gs.Progress"
+        )
+    from gearshift._run.bars import display  # for those who watch
+    from gearshift._run.progress import Meter  # the same
+
+    return Meter(display(asked))
 
 
 def _check_whole(name: str, value: object, *, least: int | None) -> None:

@@ -68,10 +68,20 @@ def pick(profile: Profile) -> Plan:
 def _pick_for_waiting(wall: float, cpu: float, rest: int, most: int, seen: str) -> Plan:
     """Choose between threads and going on, for a function that mostly waits."""
     if rest * wall < WAITING_WORTH_SECONDS:
-        return Plan("serial", 1, (seen, f"the {rest} items left take only {_seconds(rest * wall)}"))
+        return Plan(
+            "serial",
+            1,
+            (seen, f"the {rest} items left take only {_seconds(rest * wall)}"),
+            rest * wall,
+        )
     wanted = math.ceil(THREADS_HEADROOM * wall / max(cpu, wall / MOST_THREADS)) + 1
     workers = max(1, min(max(wanted, 2), most))
-    return Plan("threads", workers, (seen, f"up to {workers} threads wait at the same time"))
+    return Plan(
+        "threads",
+        workers,
+        (seen, f"up to {workers} threads wait at the same time"),
+        math.ceil(rest / workers) * wall,
+    )
 
 
 def _pick_for_python(profile: Profile, wall: float, rest: int) -> Plan:
@@ -84,15 +94,19 @@ def _pick_for_python(profile: Profile, wall: float, rest: int) -> Plan:
     busy = f"it computes for {_seconds(wall)} an item"
     if profile.nested:
         return Plan(
-            "serial", 1, (busy, "it runs inside a task of another run, which has the cores already")
+            "serial",
+            1,
+            (busy, "it runs inside a task of another run, which has the cores already"),
+            serial,
         )
     if cores == 1:
-        return Plan("serial", 1, (busy, "there is one core"))
+        return Plan("serial", 1, (busy, "there is one core"), serial)
     if serial < PROCESSES_WORTH_SECONDS:
         return Plan(
             "serial",
             1,
             (busy, f"the rest takes about {_seconds(serial)}: starting processes is not worth it"),
+            serial,
         )
     if parallel * CLEAR_GAIN > serial:
         return Plan(
@@ -102,9 +116,12 @@ def _pick_for_python(profile: Profile, wall: float, rest: int) -> Plan:
                 busy,
                 f"sending an item to a process costs about {_seconds(PROCESS_ITEM_SECONDS)}: nothing is gained",
             ),
+            serial,
         )
     if profile.no_processes is not None:
-        return Plan("serial", 1, (busy, f"processes would pay off, but {profile.no_processes}"))
+        return Plan(
+            "serial", 1, (busy, f"processes would pay off, but {profile.no_processes}"), serial
+        )
     return Plan(
         "processes",
         workers,
@@ -112,6 +129,7 @@ def _pick_for_python(profile: Profile, wall: float, rest: int) -> Plan:
             busy,
             f"{workers} processes are expected to need {_seconds(parallel)} instead of {_seconds(serial)}",
         ),
+        parallel,
     )
 
 

@@ -32,32 +32,39 @@ class AsyncDriver:
     async def drive(self, ended: Callable[[], None]) -> AsyncIterator[Any]:
         """Yield outcomes; raise what the run ends with, and say `ended` before."""
         pump = self._pump
-        while True:
-            self._consumer = None
-            for value in pump.window:
-                yield value
-            self._check_consumer()
-            step = pump.step()
-            if self._pulling is not None and self._pulling.done():
-                self._pulling = None
-            if step.action is Action.PULL:
-                pump.source.pull(step.count)
-            elif step.action is Action.EMIT:
-                await asyncio.sleep(
-                    0
-                )  # a consumer that never waits must not starve the loop's other tasks
-            elif step.action is Action.END:
-                await self.finish(wait=step.error is None)
-                ended()
-                error = step.error
-                if error is not None:
-                    pump.ending_error = None  # no interrupt can come between this and the next line
-                    raise error
-                return
-            else:
-                if step.count > 0 and self._pulling is None:
-                    self._pulling = asyncio.create_task(pump.source.apull(step.count, pump.wakeup))
-                await self._wait(step.seconds)
+        try:
+            while True:
+                self._consumer = None
+                for value in pump.window:
+                    yield value
+                self._check_consumer()
+                step = pump.step()
+                if self._pulling is not None and self._pulling.done():
+                    self._pulling = None
+                if step.action is Action.PULL:
+                    pump.source.pull(step.count)
+                elif step.action is Action.EMIT:
+                    await asyncio.sleep(
+                        0
+                    )  # a consumer that never waits must not starve the loop's other tasks
+                elif step.action is Action.END:
+                    await self.finish(wait=step.error is None)
+                    ended()
+                    error = step.error
+                    if error is not None:
+                        pump.ending_error = (
+                            None  # no interrupt can come between this and the next line
+                        )
+                        raise error
+                    return
+                else:
+                    if step.count > 0 and self._pulling is None:
+                        self._pulling = asyncio.create_task(
+                            pump.source.apull(step.count, pump.wakeup)
+                        )
+                    await self._wait(step.seconds)
+        finally:
+            pump.pause()
 
     def _check_consumer(self) -> None:
         """Refuse a second task while one is under way.

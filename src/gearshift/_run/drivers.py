@@ -29,20 +29,23 @@ def drive(pump: Pump, job: Job, ended: Callable[[], None]) -> Iterator[Any]:
     """
     if not pump.has_started:
         pump.start(job)
-    while True:
-        yield from pump.window
-        step = pump.step()
-        if step.action is Action.WORK:
-            pump.gears.work(step.seconds or 0.0)
-        elif step.action is Action.PULL:
-            pump.source.pull(step.count)
-        elif step.action is Action.WAIT:
-            pump.wait(step.seconds)
-        elif step.action is Action.END:
-            pump.finish(wait=step.error is None)
-            ended()
-            error = step.error
-            if error is not None:
-                pump.ending_error = None  # no interrupt can come between this and the next line
-                raise error
-            return
+    try:
+        while True:
+            yield from pump.window
+            step = pump.step()
+            if step.action is Action.WORK:
+                pump.gears.work(step.seconds or 0.0)
+            elif step.action is Action.PULL:
+                pump.source.pull(step.count)
+            elif step.action is Action.WAIT:
+                pump.wait(step.seconds)
+            elif step.action is Action.END:
+                pump.finish(wait=step.error is None)
+                ended()
+                error = step.error
+                if error is not None:
+                    pump.ending_error = None  # no interrupt can come between this and the next line
+                    raise error
+                return
+    finally:
+        pump.pause()

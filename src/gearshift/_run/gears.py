@@ -89,6 +89,7 @@ class Gears:
         self._is_measured = True
         self._next_look_seconds = PROBE_SECONDS
         self._looks = 0
+        self.planned_seconds: float | None = None  # for what remained at the last look
         self.is_probing: bool = False
         self.lane: Lane | None = None
         self.reasons: tuple[str, ...] = reasons
@@ -176,6 +177,7 @@ class Gears:
         plan = self._plan(remaining)
         self._looks += 1
         self.reasons = plan.reasons
+        self.planned_seconds = plan.seconds if remaining is not None else None
         if plan.engine == "serial":
             self._look_again()
             return
@@ -189,6 +191,7 @@ class Gears:
         except Exception as error:  # such as no memory for a fork: what ran so far can go on
             self.lane, self._engine = lane, engine
             self.reasons = (*plan.reasons, f"but {plan.engine} could not be started: {error}")
+            self.planned_seconds = None
             return
         if lane is not None:
             lane.close()

@@ -33,7 +33,7 @@ from gearshift._run.journal_file import (
 from gearshift._work.run_chunk import name_of
 from gearshift._work.transport import dumps
 from gearshift.errors import JournalError, JournalMismatchError
-from gearshift.facts import LEFT
+from gearshift.facts import LEFT, message_of, type_name
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -233,16 +233,8 @@ class Logbook:
         """Note an item that failed for good."""
         key = self._name(failure.index)
         self._failed.add(key)
-        kind = type(failure.exception)
-        self._pending["failed"].append(
-            (
-                key,
-                _shown(failure.item),
-                getattr(failure.exception, "type_name", kind.__qualname__),
-                _shown(failure.exception, str),
-                failure.attempts,
-            )
-        )
+        what = (type_name(failure.exception), message_of(failure.exception), failure.attempts)
+        self._pending["failed"].append((key, _shown(failure.item), *what))
 
     def tick(self, now: float) -> None:
         """Commit if that is due: every 100 ms, or at once where the consumer is often away.
@@ -548,10 +540,10 @@ def _type_of(value: Any) -> dict[str, str]:
     return {"type": f"{type(value).__module__}.{type(value).__qualname__}"}
 
 
-def _shown(value: Any, write: Callable[[Any], str] = repr) -> str:
-    """Write something for people: short, and even where that fails."""
+def _shown(value: Any) -> str:
+    """Write something for people: short, and even where its `repr` fails."""
     try:
-        text = write(value)
+        text = repr(value)
     except Exception:
         text = f"a {type(value).__qualname__}"
     return text if len(text) <= _SHOWN_CHARACTERS else f"{text[: _SHOWN_CHARACTERS - 3]}..."

@@ -18,7 +18,7 @@ import heapq
 from collections import deque
 from typing import TYPE_CHECKING, Any, Literal
 
-from gearshift.facts import Chunk, Failure, Fault, Retry, Settled
+from gearshift.facts import Chunk, Failure, FailureKind, Fault, Retry, Settled, type_name
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -28,6 +28,7 @@ __all__ = ["Errors", "Ledger"]
 Errors = Literal["raise", "return", "skip"]
 
 _KEPT_FAILURES = 1000  # the report's share of a run that fails on every item
+_KEPT_KINDS = 100  # of failures
 _WINDOW_ITEMS = 1024  # emitted at once at most (or one entry), so that lanes are fed in between
 _MISSING: Any = object()  # stands where an outcome is still to come
 
@@ -99,6 +100,7 @@ class Ledger:
         self.failed: int = 0
         self.retried: int = 0
         self.failures: list[Failure] = []
+        self.kinds: dict[str, FailureKind] = {}
 
     @property
     def inside(self) -> int:
@@ -325,6 +327,12 @@ class Ledger:
             self.note(failure)
         if len(self.failures) < _KEPT_FAILURES:
             self.failures.append(failure)
+        name = type_name(failure.exception)
+        kind = self.kinds.get(name)
+        if kind is not None:
+            self.kinds[name] = FailureKind(name, kind.count + 1, kind.example)
+        elif len(self.kinds) < _KEPT_KINDS:
+            self.kinds[name] = FailureKind(name, 1, failure)
         if self._errors != "raise":
             return
         if self._final is None or (self._ordered and failure.index < self._final.index):

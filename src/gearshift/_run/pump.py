@@ -25,8 +25,9 @@ from typing import TYPE_CHECKING, Any
 
 from gearshift._choose.tune import ChunkTuner
 from gearshift._run.limits import Buffer, RateGate
+from gearshift._run.tally import Tally
 from gearshift.engines.base import Wakeup
-from gearshift.errors import JournalError, RunCancelledError, TaskTimeoutError
+from gearshift.errors import JournalError, RunCancelledError
 from gearshift.facts import Report, Returned, Settled
 from gearshift.host import interrupts_held
 
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
     from gearshift._run.gears import Gears
     from gearshift._run.journal import Journal, Logbook
     from gearshift._run.ledger import Ledger
+    from gearshift._run.progress import Meter, Progress
     from gearshift._run.source import Source
     from gearshift.engines.base import Job, Lane
     from gearshift.facts import Rate
@@ -88,6 +90,7 @@ class Pump:
         buffersize: int | None = None,
         limit: Rate | None = None,
         journal: Journal | None = None,
+        meter: Meter | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         """Put the parts together; nothing runs yet.
@@ -100,6 +103,7 @@ class Pump:
             buffersize: Items inside at most, or None for an automatic bound.
             limit: Starts per time, or None.
             journal: Where outcomes are kept, or None.
+            meter: Told now and then how far it is, or None.
             clock: Monotonic seconds.
         """
         self.source = source
@@ -134,8 +138,8 @@ class Pump:
         self._error: BaseException | None = None
         self._abandoned = 0
         self._peak = 0  # items with the lane at once
-        self._busy_seconds = 0.0
-        self._cpu_seconds = 0.0
+        self._tally = Tally()
+        self._meter = meter
 
     @property
     def has_started(self) -> bool:
@@ -160,6 +164,7 @@ class Pump:
                 self.close_book()
                 raise
             self._started_at = self._clock()
+            self._tally.begin_lane(self._started_at)
 
     def _open_book(self, job: Job, journal: Journal) -> None:
         """Have the ledger tell the journal."""
@@ -199,6 +204,8 @@ class Pump:
             self._admit()
             self._collect()
             self._commit()
+            if self._meter is not None and (now := self._clock()) >= self._meter.due_at:
+                self._meter.show(now, self.progress)
             self._end_early()
             self._shift()
             if not self.source.may_block:  # then a pull is bookkeeping too, and the lane stays full
@@ -260,6 +267,7 @@ class Pump:
     def abandon(self) -> None:
         """Let everything go without waiting: nobody holds the run any more."""
         self.gears.close(kill=True)
+        self.pause()
         with suppress(JournalError):
             self.close_book()
 
@@ -301,6 +309,7 @@ class Pump:
         self.gears.close(kill=True)
         if wait:
             self.gears.wait_closed()
+        self._end_meter()
         self.close_book()
 
     def report(self) -> Report:
@@ -309,6 +318,8 @@ class Pump:
         started = self._started_at
         until = self._ended_at if self._ended_at is not None else self._clock()
         engine = self.gears.engine
+        tally = self._tally
+        planned = self.gears.planned_seconds
         return Report(
             engine=self.gears.name,
             workers=min(engine.workers, max(self._peak, 1)) if engine is not None else 0,
@@ -321,10 +332,44 @@ class Pump:
             abandoned=self._abandoned,
             failures=tuple(ledger.failures),
             seconds=0.0 if started is None else until - started,
-            busy_seconds=self._busy_seconds,
-            cpu_seconds=self._cpu_seconds,
+            busy_seconds=tally.busy_seconds,
+            cpu_seconds=tally.cpu_seconds,
             finished=self._is_finished,
+            timeouts=tally.timeouts,
+            deaths=tally.deaths,
+            kinds=tuple(sorted(ledger.kinds.values(), key=lambda kind: -kind.count)),
+            planned_seconds=planned,
+            actual_seconds=None if planned is None else until - tally.lane_began_at,
+            shares=tally.shares(until) if started is not None else {},
+            sent_bytes=tally.sent_bytes,
+            received_bytes=tally.received_bytes,
         )
+
+    def progress(self, rate: float, *, finished: bool = False) -> Progress:
+        """Say how far the run is, at a rate that somebody else knows."""
+        from gearshift._run.progress import Progress  # for those who watch
+
+        ledger = self._ledger
+        engine = self.gears.engine
+        return Progress(
+            done=ledger.succeeded + ledger.failed,
+            total=self.source.total,
+            failed=ledger.failed,
+            seconds=0.0 if self._started_at is None else self._clock() - self._started_at,
+            rate=rate,
+            engine=self.gears.name,
+            workers=0 if engine is None or engine.traits.in_caller else engine.workers,
+            finished=finished,
+        )
+
+    def pause(self) -> None:
+        """Leave the terminal alone: the consumer has left its loop."""
+        if self._meter is not None:
+            self._meter.pause()
+
+    def _end_meter(self) -> None:
+        if self._meter is not None:
+            self._meter.end(lambda rate: self.progress(rate, finished=True))
 
     # The parts of a step
 
@@ -392,20 +437,14 @@ class Pump:
 
     def _settle(self, settled: Settled, now: float) -> None:
         self._ledger.settle(settled, now)
-        self._busy_seconds += settled.busy_seconds
-        self._cpu_seconds += settled.cpu_seconds
+        before = self._tally.timeouts
+        self._tally.add(settled)
+        if self.gears.engine is not None and self.gears.engine.traits.stops == "abandon":
+            self._abandoned += self._tally.timeouts - before
         if self._tuner is not None:
             self._tuner.observe(len(settled.values), settled.busy_seconds)
         self._buffer.observe(_size_bytes(settled.values[0]))
         self.gears.observe(settled)
-        if (
-            settled.failed
-            and self.gears.engine is not None
-            and self.gears.engine.traits.stops == "abandon"
-        ):
-            self._abandoned += sum(
-                isinstance(fault.exception, TaskTimeoutError) for fault in settled.failed.values()
-            )
 
     def _end_early(self) -> None:
         """Revoke what no longer counts: a failure is final, or the run was cancelled."""
@@ -446,6 +485,7 @@ class Pump:
             self._collect()
         if self._ledger.outstanding == 0:
             self.gears.shift(self._remaining(), self.wakeup)
+            self._tally.begin_lane(self._clock())
 
     def _feed(self) -> None:
         """Send chunks while the lane has room."""

@@ -148,7 +148,9 @@ class ChunkRun:
         values = self._values if first == 0 and self.is_done else self._values[first:done]
         base = self.chunk.first
         failed, self._failed = self._failed, {}
-        settled = Settled(base + first, values, failed, self._busy_seconds, self._cpu_seconds)
+        settled = Settled(
+            base + first, values, failed, self._busy_seconds, self._cpu_seconds, self.scope.name
+        )
         self._taken = done
         if self.is_done:  # an exception that somebody keeps has our frames, and so this object
             self.chunk = Chunk(base + done, ())

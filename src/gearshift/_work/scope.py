@@ -47,14 +47,16 @@ CURRENT: ContextVar[Call | None] = ContextVar("gearshift_current", default=None)
 class Scope:
     """One worker's own objects, from its first task to its end. Used by that worker only."""
 
-    __slots__ = ("_closers", "_owner", "_runner", "instances")
+    __slots__ = ("_closers", "_owner", "_runner", "instances", "name")
 
-    def __init__(self, owner: object = None) -> None:
+    def __init__(self, owner: object = None, *, name: str = "") -> None:
         """Begin with nothing.
 
         Args:
             owner: The engine or executor that the worker belongs to, where it may be asked to wait for itself.
+            name: The worker's name in reports, or nothing where it has none.
         """
+        self.name = name
         self._owner = (
             None if owner is None else weakref.ref(owner)
         )  # it must be able to end while we live

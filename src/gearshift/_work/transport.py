@@ -86,6 +86,11 @@ class PackedItems:
     whole: bytes | None
     each: tuple[bytes, ...] = ()
 
+    @property
+    def size_bytes(self) -> int:
+        """What the items take on their way."""
+        return (0 if self.whole is None else len(self.whole)) + sum(map(len, self.each))
+
 
 @dataclass(frozen=True, slots=True)
 class PackedFault:
@@ -110,6 +115,8 @@ class PackedOutcome:
         busy_seconds: As in `Settled`.
         cpu_seconds: As in `Settled`.
         unreadable: The worker could not rebuild the items together and ran none.
+        worker: Name of the worker.
+        sent_bytes: What the items took on their way.
     """
 
     whole: bytes | None
@@ -118,6 +125,14 @@ class PackedOutcome:
     busy_seconds: float = 0.0
     cpu_seconds: float = 0.0
     unreadable: bool = False
+    worker: str = ""
+    sent_bytes: int = 0
+
+    @property
+    def size_bytes(self) -> int:
+        """What the values took on their way, about."""
+        each = sum(len(data) for data in self.each if data is not None)
+        return (0 if self.whole is None else len(self.whole)) + each
 
 
 def dumps(value: Any) -> bytes:
@@ -203,12 +218,12 @@ def run_packed(packed: PackedTask, items: PackedItems) -> PackedOutcome:
         faults = dict.fromkeys(range(items.first, items.first + items.count), fault)
         return PackedOutcome(None, (None,) * items.count, faults)
     if items.whole is None:
-        return _pack_settled(_run_each(task, items))
+        return _pack_settled(_run_each(task, items), items)
     try:
         rebuilt: list[Any] = pickle.loads(items.whole)
     except BaseException:
         return PackedOutcome(None, unreadable=True)  # the parent sends them again, one by one
-    return _pack_settled(_run(task, Chunk(items.first, rebuilt, items.attempt)))
+    return _pack_settled(_run(task, Chunk(items.first, rebuilt, items.attempt)), items)
 
 
 def unpack(outcome: PackedOutcome, first: int) -> Settled:
@@ -216,7 +231,7 @@ def unpack(outcome: PackedOutcome, first: int) -> Settled:
     faults = {index: _unpack_fault(fault) for index, fault in (outcome.faults or {}).items()}
     if outcome.whole is not None:
         values: Sequence[Any] = pickle.loads(outcome.whole)
-        return Settled(first, values, faults, outcome.busy_seconds, outcome.cpu_seconds)
+        return _settled(outcome, first, values, faults)
     rebuilt: list[Any] = []
     for index, data in enumerate(outcome.each, first):
         value = None
@@ -233,7 +248,23 @@ def unpack(outcome: PackedOutcome, first: int) -> Settled:
                     )
                 )
         rebuilt.append(value)
-    return Settled(first, rebuilt, faults, outcome.busy_seconds, outcome.cpu_seconds)
+    return _settled(outcome, first, rebuilt, faults)
+
+
+def _settled(
+    outcome: PackedOutcome, first: int, values: Sequence[Any], faults: dict[int, Fault]
+) -> Settled:
+    """Return what an outcome says, with its values rebuilt."""
+    return Settled(
+        first,
+        values,
+        faults,
+        outcome.busy_seconds,
+        outcome.cpu_seconds,
+        outcome.worker,
+        outcome.sent_bytes,
+        outcome.size_bytes,
+    )
 
 
 def why_unpicklable(result: Any) -> str | None:
@@ -279,7 +310,7 @@ def _worker_scope() -> Scope:
     if _scope is None:
         from multiprocessing.util import Finalize  # workers only; they skip `atexit`
 
-        _scope = Scope()
+        _scope = Scope(name=f"process {os.getpid()}")
         Finalize(None, _scope.close, exitpriority=10)
     return _scope
 
@@ -313,10 +344,10 @@ def _run_each(task: Task, items: PackedItems) -> Settled:
         failed.update(settled.failed)
         busy += settled.busy_seconds
         cpu += settled.cpu_seconds
-    return Settled(items.first, values, failed, busy, cpu)
+    return Settled(items.first, values, failed, busy, cpu, _worker_scope().name)
 
 
-def _pack_settled(settled: Settled) -> PackedOutcome:
+def _pack_settled(settled: Settled, items: PackedItems) -> PackedOutcome:
     """Pickle outcomes: together if they are of built-in types alone, else one by one."""
     faults = {index: _pack_fault(fault) for index, fault in settled.failed.items()}
     try:
@@ -324,7 +355,7 @@ def _pack_settled(settled: Settled) -> PackedOutcome:
     except BaseException:
         is_plain = False
     if is_plain:
-        return PackedOutcome(data, (), faults, settled.busy_seconds, settled.cpu_seconds)
+        return _outcome(settled, items, data, (), faults)
     each: list[bytes | None] = []
     for index, value in enumerate(settled.values, settled.first):
         try:
@@ -334,7 +365,26 @@ def _pack_settled(settled: Settled) -> PackedOutcome:
             faults[index] = _pack_fault(
                 Fault(_transport_error(f"the result of item {index}", value, exception))
             )
-    return PackedOutcome(None, tuple(each), faults, settled.busy_seconds, settled.cpu_seconds)
+    return _outcome(settled, items, None, tuple(each), faults)
+
+
+def _outcome(
+    settled: Settled,
+    items: PackedItems,
+    whole: bytes | None,
+    each: tuple[bytes | None, ...],
+    faults: dict[int, PackedFault],
+) -> PackedOutcome:
+    """Return outcomes with what is to be known of them."""
+    return PackedOutcome(
+        whole,
+        each,
+        faults,
+        settled.busy_seconds,
+        settled.cpu_seconds,
+        worker=settled.worker,
+        sent_bytes=items.size_bytes,
+    )
 
 
 def _pack_fault(fault: Fault) -> PackedFault:

@@ -159,7 +159,7 @@ def _all(
             interrupts.release()
     except KeyboardInterrupt:
         cause = "interrupted"
-        if grace:
+        if grace and not desk.quiet:
             desk.say(
                 f"{interrupts.name}: nothing more is begun; what runs has {grace:g} s. Once more ends it now."
             )

@@ -54,15 +54,18 @@ class Desk:
         *,
         bare: bool,
         records: JsonRecords | CsvTable | None = None,
+        quiet: bool = False,
     ) -> None:
         """Begin with nothing written.
 
         Args:
             writer: Takes the lines.
-            bar: Takes the counts, where there is one.
+            bar: Takes what is said to people, where there is one.
             bare: Write the values only, and failures to standard error.
             records: Makes lines; JSON if not said.
+            quiet: Say nothing but what failed.
         """
+        self.quiet = quiet
         self._writer = writer
         self._records = records if records is not None else JsonRecords(bare=bare)
         self._bar = bar
@@ -92,7 +95,8 @@ class Desk:
             self.left += 1
             return False
         if index < self.skip:
-            return self._pass_over()
+            self.written += 1
+            return False
         failed = isinstance(outcome, Failure)
         if not failed:
             try:
@@ -106,16 +110,7 @@ class Desk:
         else:
             self._add(line)
         self.written += 1
-        if self._bar is not None:
-            self._bar.count(failed=failed)
         return failed
-
-    def _pass_over(self) -> bool:
-        """Count an item whose line is there; it did not fail."""
-        self.written += 1
-        if self._bar is not None:
-            self._bar.count(failed=False)
-        return False
 
     def flush(self) -> None:
         """Pass all lines on.

@@ -14,7 +14,7 @@ import sys
 from contextlib import contextmanager, redirect_stdout, suppress
 from typing import TYPE_CHECKING, Protocol, TextIO
 
-from gearshift.cli.problems import WrongUse, why
+from gearshift.cli.problems import Broken, WrongUse, why
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -28,6 +28,7 @@ __all__ = [
     "plug_closed_streams",
     "refuse_input_as_output",
     "write_all",
+    "write_whole",
 ]
 
 
@@ -244,6 +245,23 @@ def _lines_only() -> Iterator[Callable[[bytes], object]]:
             stdout.flush()
         os.dup2(lines, number)
         os.close(lines)
+
+
+def write_whole(path: str, data: bytes) -> None:
+    """Write a file at once: it is there whole, or as it was.
+
+    Raises:
+        Broken: It cannot be written.
+    """
+    draft = f"{path}.{os.urandom(4).hex()}"
+    try:
+        with open(draft, "xb") as file:  # noqa: PTH123 - text
+            file.write(data)
+        os.replace(draft, path)  # noqa: PTH105 - text
+    except OSError as error:
+        with suppress(OSError):
+            os.unlink(draft)  # noqa: PTH108 - text
+        raise Broken(f"writing {path} failed: {why(error)}.") from None
 
 
 def write_all(fd: int, data: bytes) -> None:

@@ -13,7 +13,7 @@ from collections.abc import Set as AbstractSet
 from typing import TYPE_CHECKING, Any
 
 from gearshift.cli.rows import shown
-from gearshift.errors import RemoteError
+from gearshift.facts import message_of, type_name
 
 if TYPE_CHECKING:
     from datetime import date, time
@@ -25,8 +25,6 @@ __all__ = [
     "encoded",
     "failure_line",
     "failure_text",
-    "message_of",
-    "type_of",
     "value_line",
 ]
 
@@ -81,7 +79,7 @@ def value_line(item: Any, value: Any, *, bare: bool = False) -> bytes:
 def failure_line(item: Any, failure: Failure) -> bytes:
     """Return the line of an item that has none."""
     error = {
-        "type": type_of(failure.exception),
+        "type": type_name(failure.exception),
         "message": message_of(failure.exception),
         "attempts": failure.attempts,
     }
@@ -92,24 +90,7 @@ def failure_text(failure: Failure) -> str:
     """Return a failure in one line for people."""
     often = f" ({failure.attempts} attempts)" if failure.attempts > 1 else ""
     said = " ".join(message_of(failure.exception).split())
-    return f"{shown(failure.item)!r} failed: {type_of(failure.exception)}: {said}{often}"
-
-
-def type_of(error: BaseException) -> str:
-    """Return the name of an exception's type, also of one that stayed in its worker."""
-    if isinstance(error, RemoteError):
-        return error.type_name.rpartition(".")[2]
-    return type(error).__name__
-
-
-def message_of(error: BaseException) -> str:
-    """Return what an exception says."""
-    if isinstance(error, RemoteError):
-        return error.message
-    try:
-        return str(error)
-    except Exception as broken:
-        return f"(its message cannot be shown: {type(broken).__name__})"
+    return f"{shown(failure.item)!r} failed: {type_name(failure.exception)}: {said}{often}"
 
 
 def _line(text: str) -> bytes:

@@ -10,6 +10,7 @@ Status: 0 all well; 1 items failed, or the run broke; 2 wrong use; 130 Ctrl-C, 1
 
 from __future__ import annotations
 
+import json
 import sys
 from contextlib import nullcontext
 from dataclasses import dataclass
@@ -72,6 +73,7 @@ class _Request:
     fail_fast: bool
     grace: float
     journal: str | None
+    report: str | None
     resume: bool
     resume_failed: bool
     quiet: bool
@@ -99,13 +101,13 @@ class _Screen:
         to_stdout = request.output in {None, "-"}
         return cls(shows_bar=is_terminal(), is_shared=to_stdout and is_same_terminal())
 
-    def bar(self, total: int | None) -> Bar | None:
+    def bar(self) -> Bar | None:
         """Return a bar, not drawn yet, where somebody would see it."""
         if not self.shows_bar:
             return None
         from gearshift.cli.bar import Bar
 
-        return Bar(total)
+        return Bar()
 
 
 @click.command(epilog=_EXAMPLES)
@@ -179,6 +181,7 @@ class _Screen:
 @click.option(
     "--journal", metavar="FILE", help="Keep what is done, so that --resume can go on; needs -o."
 )
+@click.option("--report", metavar="FILE", help="Write what the run did, as JSON, at its end.")
 @click.option("--resume", is_flag=True, help="Run what the journal does not have, and what failed.")
 @click.option("--resume-failed", is_flag=True, help="Run what failed, and nothing else.")
 @click.option("--show", is_flag=True, help="Print what the journal has, and run nothing.")
@@ -247,6 +250,7 @@ def _execute(
 
     plug_closed_streams()
     format_of(request.output, request.format)
+    _check_report(request)
     inputs = gather(
         request.arguments,
         request.lists,
@@ -273,6 +277,10 @@ def _execute(
             note = _closed(sink, request, whole=whole)
     if not request.quiet and end.cause != "reader gone" and not isinstance(end.problem, WrongUse):
         _conclude(end, interrupts, inputs.total, bare=request.bare)
+    if request.report is not None:
+        from gearshift.cli.output import write_whole
+
+        write_whole(request.report, f"{json.dumps(end.report.as_dict(), indent=2)}\n".encode())
     if note:
         click.echo(note, err=True)
     is_wrong = isinstance(end.problem, WrongUse)
@@ -283,6 +291,16 @@ def _execute(
         return end.problem.exit_code, end.is_over
     by_cause = {"reader gone": _READER_GONE, "interrupted": interrupts.status}
     return by_cause.get(end.cause, 1 if end.desk.failed else 0), end.is_over
+
+
+def _check_report(request: _Request) -> None:
+    """Refuse a report that would write over something else.
+
+    Raises:
+        WrongUse: It would.
+    """
+    if request.report is not None and request.report in {"-", request.output, request.journal}:
+        raise WrongUse(f"--report {request.report}: give it a file of its own.")
 
 
 def _run_through(
@@ -306,13 +324,13 @@ def _run_through(
     from gearshift.cli.writer import LineWriter
 
     function = load_target(request.target)
-    bar = screen.bar(inputs.total)
+    bar = screen.bar()
     write = bar.above if bar is not None and screen.is_shared else sink.write
     writer = LineWriter(write, patient=sink.patient)
     if not isinstance(inputs.items, list):
         inputs.items.call_before_waiting(passing_on(writer, interrupts))
     records = _records(request)
-    desk = Desk(writer, bar, bare=request.bare, records=records)
+    desk = Desk(writer, bar, bare=request.bare, records=records, quiet=request.quiet)
     if options["journal"] is not None:
         from gearshift.cli.resume import JournalSink
 
@@ -326,6 +344,7 @@ def _run_through(
             pairs=True,
             star=inputs.star,
             total=inputs.total,
+            progress=None if bar is None else bar.show,
             **options,
         )
     except (TypeError, ValueError) as error:

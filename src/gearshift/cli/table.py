@@ -12,8 +12,9 @@ import io
 import json
 from typing import TYPE_CHECKING, Any
 
-from gearshift.cli.records import encoded, message_of, type_of
+from gearshift.cli.records import encoded
 from gearshift.cli.rows import shown
+from gearshift.facts import message_of, type_name
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -106,7 +107,7 @@ class CsvTable:
             return
         exception = failure.exception
         cells = [""] * len(self._of_value)
-        told = [type_of(exception), message_of(exception), str(failure.attempts)]
+        told = [type_name(exception), message_of(exception), str(failure.attempts)]
         self._writer.writerow([*self._item_cells(item, strict=False), *cells, *told])
 
     def _item_cells(self, item: Any, *, strict: bool) -> list[str]:

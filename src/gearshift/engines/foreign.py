@@ -260,7 +260,9 @@ class _ThreadScopes:
 
     def run(self, task: Task, chunk: Chunk, context: Any) -> Settled:
         """Run a chunk in this thread."""
-        scope = self._scopes.setdefault(threading.get_ident(), Scope(self._owner))
+        scope = self._scopes.setdefault(
+            threading.get_ident(), Scope(self._owner, name=threading.current_thread().name)
+        )
         run = ChunkRun(task, chunk, scope, context)
         run.advance()
         settled = run.take()

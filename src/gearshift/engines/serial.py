@@ -65,7 +65,7 @@ class _SerialLane:
     def __init__(self, job: Job) -> None:
         self._task = Task(job.function, star=job.star, seed=job.seed)
         self._context = job.context if job.context is not None else copy_context()
-        self._scope = Scope()
+        self._scope = Scope(name="the caller")
         self._run: ChunkRun | None = None
         self._news: deque[Settled | Returned] = deque()
 

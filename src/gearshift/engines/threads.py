@@ -296,8 +296,8 @@ def _serve(
     engine_ref: weakref.ref[ThreadExecutor], tickets: SimpleQueue[tuple[_ThreadLane, int] | None]
 ) -> None:
     """Run chunks until told to leave (a worker thread); an engine that nobody holds ends its threads."""
-    scope = Scope(engine_ref())
     thread = threading.current_thread()
+    scope = Scope(engine_ref(), name=thread.name)
     try:
         while True:
             ticket = tickets.get()
