@@ -19,12 +19,13 @@ import pickle
 import traceback
 from contextlib import suppress
 from contextvars import Context
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import FunctionType
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import cloudpickle
 
+from gearshift._work.logs import overhear, take
 from gearshift._work.run_chunk import ChunkRun, Task, name_of
 from gearshift._work.scope import DEPTH_VARIABLE, Scope
 from gearshift.errors import RemoteError, TransportError
@@ -42,6 +43,7 @@ __all__ = [
     "dumps",
     "pack_items",
     "pack_task",
+    "run_heard",
     "run_packed",
     "unpack",
     "why_unpicklable",
@@ -117,6 +119,7 @@ class PackedOutcome:
         unreadable: The worker could not rebuild the items together and ran none.
         worker: Name of the worker.
         sent_bytes: What the items took on their way.
+        said: What was logged and printed meanwhile; see `logs`.
     """
 
     whole: bytes | None
@@ -127,6 +130,7 @@ class PackedOutcome:
     unreadable: bool = False
     worker: str = ""
     sent_bytes: int = 0
+    said: tuple[bytes, ...] = ()
 
     @property
     def size_bytes(self) -> int:
@@ -203,10 +207,36 @@ def pack_items(chunk: Chunk, *, singly: bool = False) -> tuple[list[PackedItems]
     return ranges, faults
 
 
-def run_packed(packed: PackedTask, items: PackedItems) -> PackedOutcome:
-    """Run a chunk in this worker and return its outcomes as bytes."""
-    if os.getpid() != packed.home:  # an executor of threads may pack too
-        os.environ[DEPTH_VARIABLE] = "1"
+def run_packed(packed: PackedTask, items: PackedItems, nonce: str = "") -> PackedOutcome:  # noqa: ARG001
+    """Run a chunk in this worker and return its outcomes as bytes, with what was logged meanwhile.
+
+    Args:
+        packed: The function.
+        items: The items.
+        nonce: Makes the call unlike any other, for executors that would take two for one.
+
+    Returns:
+        The outcomes.
+    """
+    if os.getpid() == packed.home:  # an executor of threads may pack too
+        return _run_packed(packed, items)
+    os.environ[DEPTH_VARIABLE] = "1"
+    with overhear(_worker_scope().name) as heard:
+        outcome = _run_packed(packed, items)
+    said = heard.take()
+    return replace(outcome, said=said) if said else outcome
+
+
+def run_heard(packed: PackedTask, items: PackedItems, nonce: str = "") -> PackedOutcome:  # noqa: ARG001
+    """Do the same in a worker of ours, which listens all the time."""
+    os.environ[DEPTH_VARIABLE] = "1"
+    outcome = _run_packed(packed, items)
+    said = take()
+    return replace(outcome, said=said) if said else outcome
+
+
+def _run_packed(packed: PackedTask, items: PackedItems) -> PackedOutcome:
+    """Run a chunk; nothing that it raises gets out of here."""
     try:
         task = _task(packed)
     except BaseException as exception:

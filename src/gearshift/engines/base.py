@@ -236,8 +236,8 @@ def check_timeout(job: Job, traits: Traits) -> None:
         )
 
 
-def check_workers(workers: int | None) -> None:
-    """Refuse a number of workers that is none.
+def check_workers(workers: int | None, name: str = "workers") -> None:
+    """Refuse a number of workers, or of what else the name says, that is none.
 
     Raises:
         TypeError: It is not a whole number.
@@ -247,10 +247,10 @@ def check_workers(workers: int | None) -> None:
         return
     if isinstance(workers, bool) or not isinstance(workers, int):
         raise TypeError(
-            f"workers={workers!r} is not a whole number: say how many, such as 4, or None"
+            f"{name}={workers!r} is not a whole number: say how many, such as 4, or None"
         )
     if workers < 1:
-        raise ValueError(f"workers={workers!r} is below 1: there must be somebody to do the work")
+        raise ValueError(f"{name}={workers!r} is below 1: there must be somebody to do the work")
 
 
 def timed_out(job: Job, index: int, traits: Traits) -> TaskTimeoutError:

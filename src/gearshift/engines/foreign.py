@@ -10,6 +10,8 @@ that cannot be pickled does not break the executor.
 
 from __future__ import annotations
 
+import itertools
+import os
 import threading
 import weakref
 from collections import deque
@@ -18,6 +20,7 @@ from contextvars import copy_context
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from gearshift._work.logs import replay
 from gearshift._work.run_chunk import ChunkRun, Task
 from gearshift._work.scope import Scope
 from gearshift._work.transport import PackedOutcome, pack_items, pack_task, run_packed, unpack
@@ -27,8 +30,9 @@ from gearshift.facts import Chunk, Fault, Returned, Settled, Traits
 from gearshift.host import cores
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
+    from gearshift._work.transport import PackedItems, PackedTask
     from gearshift.engines.base import Job, Wakeup
 
 __all__ = ["ForeignEngine", "ForeignLane"]
@@ -56,7 +60,7 @@ class ForeignEngine:
         if not isinstance(executor, Executor):
             raise TypeError(f"executor={executor!r} is not a concurrent.futures.Executor")
         self._executor = executor
-        self._workers = workers or getattr(executor, "_max_workers", None) or cores()
+        self._workers = workers or _workers_of(executor) or cores()
         self._traits = traits if traits is not None else _guess_traits(executor)
 
     @property
@@ -102,9 +106,22 @@ class ForeignLane:
     """Chunks of one run as calls of one executor."""
 
     def __init__(
-        self, executor: Executor, workers: int, traits: Traits, job: Job, wakeup: Wakeup
+        self,
+        executor: Executor,
+        workers: int,
+        traits: Traits,
+        job: Job,
+        wakeup: Wakeup,
+        *,
+        run: Callable[[PackedTask, PackedItems, str], PackedOutcome] = run_packed,
     ) -> None:
-        """Pickle the function, where the traits say so; see `ForeignEngine.open`."""
+        """Pickle the function, where the traits say so; see `ForeignEngine.open`.
+
+        `run` is what a worker in another process is asked to call.
+        """
+        self._run = run
+        self._nonce = os.urandom(8).hex()
+        self._numbers = itertools.count()
         check_timeout(job, traits)
         self._executor = executor
         self._workers = workers
@@ -193,7 +210,10 @@ class ForeignLane:
         for packed in ranges:
             offset = packed.first - chunk.first
             part = Chunk(packed.first, chunk.items[offset : offset + packed.count], chunk.attempt)
-            self._submit(part, run_packed, self._packed, packed)
+            # Dask takes two calls that look the same for one, and cancelling one cancels both.
+            self._submit(
+                part, self._run, self._packed, packed, f"{self._nonce}-{next(self._numbers)}"
+            )
 
     def _submit(self, chunk: Chunk, function: Any, *arguments: Any) -> None:
         try:
@@ -227,6 +247,11 @@ class ForeignLane:
             self._in_flight[future] = chunk  # to be named in the error
             self._death = exception
         elif exception is not None:
+            if type(exception).__name__ == "KilledWorker":  # Dask's, who tried several workers
+                death = WorkerDiedError(
+                    f"items {_range(chunk)}: workers of {self._traits.name} died of it: {exception}"
+                )
+                death.__cause__, exception = exception, death
             faults = {
                 index: Fault(exception)
                 for index in range(chunk.first, chunk.first + len(chunk.items))
@@ -236,12 +261,19 @@ class ForeignLane:
             outcome = future.result()
             if not isinstance(outcome, PackedOutcome):
                 self._news.append(outcome)
-            elif outcome.unreadable:
-                self._send_packed(chunk, singly=True)
             else:
-                self._news.append(unpack(outcome, chunk.first))
+                self._take_packed(outcome, chunk)
         if self._is_closed and not self._in_flight:
             self._scopes.close()
+
+    def _take_packed(self, outcome: PackedOutcome, chunk: Chunk) -> None:
+        """Take what a worker of another process sent."""
+        for frame in outcome.said:
+            replay(frame)
+        if outcome.unreadable:
+            self._send_packed(chunk, singly=True)
+        else:
+            self._news.append(unpack(outcome, chunk.first))
 
 
 def _note(lane_ref: weakref.ref[ForeignLane], future: Future[Any]) -> None:
@@ -283,6 +315,20 @@ class _ThreadScopes:
     def _close_all(self) -> None:
         for scope in list(self._scopes.values()):
             scope.close()
+
+
+def _workers_of(executor: Executor) -> int | None:
+    """Return how many calls an executor runs at once, where it can be asked.
+
+    The standard library and loky keep `_max_workers`, mpi4py has `num_workers`, and Dask
+    knows the threads of each worker of its cluster.
+    """
+    for name in ("_max_workers", "num_workers"):
+        count = getattr(executor, name, None)
+        if isinstance(count, int) and count > 0:
+            return count
+    nthreads = getattr(getattr(executor, "_client", None), "nthreads", None)
+    return sum(nthreads().values()) if callable(nthreads) else None
 
 
 def _guess_traits(executor: Executor) -> Traits:

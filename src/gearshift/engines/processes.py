@@ -13,6 +13,7 @@ a script needs no `if __name__ == "__main__":` guard, and may come from standard
 from __future__ import annotations
 
 import multiprocessing
+import os
 import pickle
 import signal
 import sys
@@ -20,11 +21,15 @@ import threading
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
 from multiprocessing.context import SpawnContext, SpawnProcess
+from multiprocessing.util import Finalize
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 import cloudpickle
 
+from gearshift._work.logs import COLLECTED, ears, flush_lines, listen
+from gearshift._work.shares import limit_threads, reseed
+from gearshift._work.transport import run_heard
 from gearshift.engines.base import check_workers
 from gearshift.engines.executor import EngineExecutor, finish_submitted
 from gearshift.engines.foreign import ForeignLane
@@ -67,6 +72,7 @@ class ProcessExecutor(EngineExecutor):
         mp_context: BaseContext | None = None,
         initializer: Callable[..., object] | None = None,
         initargs: tuple[Any, ...] = (),
+        threads_per_worker: int | None = None,
     ) -> None:
         """Begin without a process; they start at the first use.
 
@@ -75,13 +81,17 @@ class ProcessExecutor(EngineExecutor):
             mp_context: How to start them, from `multiprocessing.get_context`; found out if not said.
             initializer: Called once in every worker at its start.
             initargs: Its arguments.
+            threads_per_worker: Threads that BLAS and OpenMP use in each; its share of the cores
+                if not said.
 
         Raises:
-            TypeError: `workers` is not a whole number.
-            ValueError: `workers` is below 1.
+            TypeError: `workers` or `threads_per_worker` is not a whole number.
+            ValueError: One of them is below 1.
         """
         super().__init__()
         check_workers(workers)
+        check_workers(threads_per_worker, "threads_per_worker")
+        self._threads_per_worker = threads_per_worker
         self._workers = cores() if workers is None else workers
         self._mp_context = mp_context
         self._initializer = initializer
@@ -115,7 +125,7 @@ class ProcessExecutor(EngineExecutor):
                 this process may not have children.
         """
         self.check_open()
-        return ForeignLane(self._started(), self._workers, TRAITS, job, wakeup)
+        return ForeignLane(self._started(), self._workers, TRAITS, job, wakeup, run=run_heard)
 
     def resize(self, workers: int) -> None:
         """Refuse: this pool keeps its size.
@@ -155,7 +165,8 @@ class ProcessExecutor(EngineExecutor):
             raise UnsupportedError(
                 f'engine processes: {reason}; say on="threads" or on="serial" there'
             )
-        begin = cloudpickle.dumps((self._initializer, self._initargs))
+        threads = self._threads_per_worker or max(1, cores() // self._workers)
+        begin = cloudpickle.dumps((self._initializer, self._initargs, ears(), threads))
         with interrupts_held():
             pool = ProcessPoolExecutor(
                 self._workers,
@@ -269,7 +280,11 @@ def _begin_worker(initializer: bytes) -> None:
     """Leave Ctrl-C to the parent: with SIG_IGN, programs that tasks start would ignore it too."""
     signal.signal(signal.SIGINT, lambda _signum, _frame: None)
     signal.signal(signal.SIGTERM, signal.SIG_DFL)  # a forked worker has the program's own handler
-    begin, arguments = pickle.loads(initializer)
+    begin, arguments, parent, threads = pickle.loads(initializer)
+    listen(parent, COLLECTED, f"process {os.getpid()}")
+    Finalize(None, flush_lines, exitpriority=5)  # after the objects of `gs.per_worker`
+    limit_threads(threads)
+    reseed()
     if begin is not None:
         begin(*arguments)
 

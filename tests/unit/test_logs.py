@@ -1,0 +1,329 @@
+"""What workers log, print and warn of is heard in the parent, whole and once."""
+
+from __future__ import annotations
+
+import io
+import logging
+import multiprocessing
+import os
+import pickle
+import subprocess
+import sys
+import textwrap
+import threading
+import warnings
+from concurrent.futures import ProcessPoolExecutor
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+import gearshift as gs
+from gearshift._work import logs
+from gearshift.engines import ProcessExecutor
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+LOG = logging.getLogger("test.gearshift.logs")
+
+
+def log_item(item: int) -> int:
+    LOG.info("item %s", item, extra={"colour": "red", "lock": threading.Lock()})
+    LOG.debug("detail of %s", item)
+    return item
+
+
+def log_error(item: int) -> int:
+    try:
+        return 1 // item
+    except ZeroDivisionError:
+        LOG.exception("no %s", "way", stack_info=True)
+        return -1
+
+
+def speak(item: int) -> int:
+    print("out", item)
+    print("err", item, file=sys.stderr)
+    sys.stdout.write("half ")
+    sys.stdout.write(f"line {item}\n")
+    sys.stdout.buffer.write(b"bytes\n")
+    return item
+
+
+def warn(item: int) -> int:
+    warnings.warn("be careful", FutureWarning, stacklevel=1)
+    warnings.warn(f"item {item}", UserWarning, stacklevel=1)
+    return item
+
+
+def log_much(item: int) -> int:
+    for _ in range(300):
+        LOG.warning("x" * 10_000)
+    return item
+
+
+@contextmanager
+def level(number: int, name: str = LOG.name) -> Iterator[None]:
+    logger = logging.getLogger(name)
+    before = logger.level
+    logger.setLevel(number)
+    try:
+        yield
+    finally:
+        logger.setLevel(before)
+
+
+def by_forkserver() -> ProcessExecutor:
+    return ProcessExecutor(2, mp_context=multiprocessing.get_context("forkserver"))
+
+
+STARTS = {"fork": lambda: ProcessExecutor(2), "forkserver": by_forkserver}
+
+
+@pytest.fixture(params=list(STARTS.values()), ids=list(STARTS))
+def engine(request: pytest.FixtureRequest) -> Iterator[ProcessExecutor]:
+    made: ProcessExecutor = request.param()
+    yield made
+    made.shutdown()
+
+
+# Records
+
+
+@pytest.mark.slow
+def test_records_reach_the_parents_handlers(
+    engine: ProcessExecutor, caplog: pytest.LogCaptureFixture
+) -> None:
+    with level(logging.INFO):
+        assert list(gs.map(log_item, range(4), on=engine)) == [0, 1, 2, 3]
+    records = [record for record in caplog.records if record.name == LOG.name]
+    assert sorted(record.getMessage() for record in records) == [
+        f"item {item}" for item in range(4)
+    ]
+    for record in records:
+        values = vars(record)
+        assert record.levelno == logging.INFO
+        assert record.processName == values["worker"] == f"process {record.process}"
+        assert record.process != os.getpid()
+        assert values["colour"] == "red"
+        assert "lock" in values["lock"]
+
+
+def test_tracebacks_come_along(caplog: pytest.LogCaptureFixture) -> None:
+    with ProcessExecutor(2) as engine:
+        assert list(gs.map(log_error, [1, 0], on=engine)) == [1, -1]
+    (record,) = [record for record in caplog.records if record.name == LOG.name]
+    assert "ZeroDivisionError" in (record.exc_text or "")
+    assert "log_error" in (record.stack_info or "")
+    assert "ZeroDivisionError" in logging.Formatter().format(record)
+
+
+@pytest.mark.slow
+def test_levels_of_the_parent_count_in_workers(
+    engine: ProcessExecutor, caplog: pytest.LogCaptureFixture
+) -> None:
+    with level(logging.DEBUG):
+        list(gs.map(log_item, [1], on=engine))
+    assert "detail of 1" in caplog.text
+
+
+def test_filters_and_levels_of_the_parents_logger_have_the_last_word(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    with ProcessExecutor(1) as engine, level(logging.INFO):
+        list(gs.map(log_item, [1], on=engine))
+        LOG.setLevel(logging.ERROR)
+        list(gs.map(log_item, [2], on=engine))
+    assert "item 1" in caplog.text
+    assert "item 2" not in caplog.text
+
+
+def test_handlers_of_the_parent_do_not_write_in_forked_workers(tmp_path: Path) -> None:
+    handler = logging.FileHandler(tmp_path / "log")
+    LOG.addHandler(handler)
+    try:
+        with ProcessExecutor(2) as engine, level(logging.INFO):
+            list(gs.map(log_item, range(10), on=engine))
+    finally:
+        LOG.removeHandler(handler)
+        handler.close()
+    assert len((tmp_path / "log").read_text().splitlines()) == 10
+
+
+def test_logger_that_does_not_propagate_is_heard(caplog: pytest.LogCaptureFixture) -> None:
+    LOG.propagate = False
+    LOG.addHandler(caplog.handler)
+    try:
+        with ProcessExecutor(1) as engine, level(logging.INFO):
+            list(gs.map(log_item, [7], on=engine))
+    finally:
+        LOG.propagate = True
+        LOG.removeHandler(caplog.handler)
+    assert caplog.text.count("item 7") == 1
+
+
+def test_too_much_is_cut_with_a_word(
+    caplog: pytest.LogCaptureFixture, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with ProcessExecutor(1) as engine:
+        list(gs.map(log_much, [1], on=engine))
+    kept = sum("xxx" in record.getMessage() for record in caplog.records)
+    assert 90 < kept < 110
+    assert f"{300 - kept} more messages were dropped" in capsys.readouterr().err
+
+
+def test_somebody_elses_executor_is_heard_too(caplog: pytest.LogCaptureFixture) -> None:
+    context = multiprocessing.get_context("fork")
+    with ProcessPoolExecutor(2, context) as pool, level(logging.INFO):
+        list(gs.map(log_item, range(4), on=pool))
+    assert sorted(caplog.messages) == [f"item {item}" for item in range(4)]
+
+
+def test_threads_log_with_their_names(caplog: pytest.LogCaptureFixture) -> None:
+    with level(logging.INFO):
+        list(gs.map(log_item, range(4), on="threads"))
+    assert {record.threadName or "" for record in caplog.records} >= {caplog.records[0].threadName}
+    assert all("gearshift-threads-" in (record.threadName or "") for record in caplog.records)
+
+
+def test_program_that_says_nothing_sends_nothing() -> None:
+    assert logs.COLLECTED.take() == ()
+
+
+# Prints
+
+
+def test_prints_reach_a_stream_that_stands_in_for_the_real_one(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    with ProcessExecutor(1) as engine:
+        list(gs.map(speak, [1, 2], on=engine))
+    out, err = capsys.readouterr()
+    assert out == "out 1\nhalf line 1\nbytes\nout 2\nhalf line 2\nbytes\n"
+    assert err == "err 1\nerr 2\n"
+
+
+PROGRAM = """
+    import sys, time
+    import gearshift as gs
+
+    def speak(item):
+        for number in range(2500):
+            print(f"{{item}}-{{number}}-" + "x" * (number % 150), file={stream})
+
+    with gs.engines.ProcessExecutor(2) as engine:
+        list(gs.map(speak, range(8), on=engine, chunksize=1))
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("stream", ["sys.stdout", "sys.stderr"])
+def test_lines_of_two_workers_are_never_torn(stream: str) -> None:
+    done = run(PROGRAM.format(stream=stream))
+    lines = (done.stdout + done.stderr).splitlines()
+    wanted = {
+        f"{item}-{number}-" + "x" * (number % 150) for item in range(8) for number in range(2500)
+    }
+    assert len(lines) == 20_000
+    assert set(lines) == wanted
+
+
+@pytest.mark.slow
+def test_last_words_of_a_worker_that_dies_are_heard() -> None:
+    done = run("""
+        import os, gearshift as gs
+        def die(item):
+            print("last words")
+            os._exit(3)
+        try:
+            list(gs.map(die, [1], on="processes"))
+        except gs.WorkerDiedError:
+            print("died")
+    """)
+    assert done.stdout == "last words\ndied\n"
+
+
+@pytest.mark.slow
+def test_half_a_line_is_heard_at_the_workers_end() -> None:
+    done = run("""
+        import gearshift as gs
+        def half(item):
+            print("half", end="")
+        list(gs.map(half, [1], on=gs.engines.ProcessExecutor(1)))
+    """)
+    assert done.stdout == "half\n"
+
+
+def test_stream_of_lines_is_a_stream() -> None:
+    said: list[bytes] = []
+    lines = logs._Lines("stdout", None, said.append)
+    assert lines.writable()
+    assert not lines.isatty()
+    assert (lines.encoding, lines.errors) == ("utf-8", "backslashreplace")
+    with pytest.raises(OSError, match="fileno"):
+        lines.fileno()
+    assert lines.write("a\nb") == 3
+    lines.flush()
+    assert [pickle.loads(frame) for frame in said] == [("stdout", "a\n")]
+    lines.end()
+    lines.end()
+    assert pickle.loads(said[-1]) == ("stdout", "b\n")
+    assert logs._Lines("stdout", 1, said.append).fileno() == 1
+
+
+# Warnings
+
+
+def test_warning_is_shown_once_and_not_once_a_worker() -> None:
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("default")
+        with ProcessExecutor(2) as engine:
+            list(gs.map(warn, range(6), on=engine, chunksize=1))
+    assert sum(each.category is FutureWarning for each in caught) == 1
+    assert {str(each.message) for each in caught} >= {f"item {item}" for item in range(6)}
+    assert all(each.filename == __file__ for each in caught)
+
+
+@pytest.mark.slow
+def test_filters_of_the_parent_count_in_workers(engine: ProcessExecutor) -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", FutureWarning)
+        with pytest.raises(FutureWarning, match="be careful"):
+            list(gs.map(warn, [1], on=engine))
+
+
+# Frames
+
+
+def test_frame_that_cannot_be_read_is_nobodys_fault() -> None:
+    logs.replay(b"nonsense")
+    logs.replay(b"cnowhere\nThing\n.")
+
+
+def test_closed_stream_is_nobodys_fault(monkeypatch: pytest.MonkeyPatch) -> None:
+    closed = io.StringIO()
+    closed.close()
+    for stream in (None, closed):
+        monkeypatch.setattr(sys, "stdout", stream)
+        logs.replay(pickle.dumps(("stdout", "text\n")))
+
+
+def test_category_that_cannot_be_pickled_is_named() -> None:
+    class LocalWarning(UserWarning):
+        pass
+
+    said: list[bytes] = []
+    logs._Warner(said.append)("hm", LocalWarning, "file.py", 3)
+    assert pickle.loads(said[0]) == (
+        "warning",
+        ("LocalWarning: hm", UserWarning, "file.py", 3),
+    )
+
+
+def run(program: str, check: Callable[[Any], Any] = lambda done: done) -> Any:
+    done = subprocess.run(
+        [sys.executable, "-c", textwrap.dedent(program)], capture_output=True, text=True, check=True
+    )
+    return check(done)
