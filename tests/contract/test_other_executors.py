@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 distributed = pytest.importorskip("distributed", reason="Dask is not installed")
+dask_config = pytest.importorskip("dask.config")
 loky = pytest.importorskip("loky", reason="loky is not installed")
 
 pytestmark = [
@@ -37,6 +38,7 @@ OF_LOKYS_PROCESSES = {"check_shutdown_leaves_nothing"}  # its resource tracker s
 @pytest.fixture(scope="module")
 def dask() -> Iterator[Any]:
     with (
+        dask_config.set({"distributed.nanny.pre-spawn-environ": {}}),  # it is set in this process too
         distributed.LocalCluster(
             n_workers=2, threads_per_worker=1, dashboard_address=None, silence_logs=50
         ) as cluster,

@@ -56,7 +56,7 @@ class Scope:
             owner: The engine or executor that the worker belongs to, where it may be asked to wait for itself.
             name: The worker's name in reports, or nothing where it has none.
         """
-        self.name = name
+        self.name: str = name
         self._owner = (
             None if owner is None else weakref.ref(owner)
         )  # it must be able to end while we live
