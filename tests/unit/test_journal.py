@@ -12,6 +12,7 @@ import sqlite3
 import subprocess
 import sys
 import textwrap
+import time
 import warnings
 from contextlib import suppress
 from functools import partial
@@ -27,7 +28,7 @@ from gearshift._run.journal_file import FORMAT, is_in_use
 from gearshift.facts import LEFT
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
 ENGINES = ["serial", "threads", "processes", "auto"]
 
@@ -516,3 +517,29 @@ def python(program: str, **options: Any) -> subprocess.Popen[str]:
         text=True,
         **options,
     )
+
+
+@pytest.mark.parametrize("slow_first", [True, False])
+def test_long_items_are_the_same_however_they_are_pulled(path: Path, *, slow_first: bool) -> None:
+    items = ["x" * (3000 if number % 5 == 4 else 10) for number in range(50)]
+    ways: list[Any] = [items, _Singly(items)]
+    for inputs in reversed(ways) if slow_first else ways:
+        assert list(gs.map(len, inputs, journal=path, on="serial")) == list(map(len, items))
+    items[4] = "y" * 3000
+    for inputs in (items, _Singly(items)):
+        with pytest.raises(gs.JournalMismatchError, match="item 4"):
+            list(gs.map(len, inputs, journal=path, on="serial"))
+
+
+class _Singly:
+    """Inputs that a pull takes one at a time."""
+
+    def __init__(self, items: list[str]) -> None:
+        self._items = items
+
+    def __iter__(self) -> Iterator[str]:
+        for item in self._items:
+            until = time.perf_counter() + 0.002  # a pull of over 1 ms does not grow
+            while time.perf_counter() < until:
+                pass
+            yield item

@@ -405,11 +405,10 @@ class _ByIndex(Logbook):
             low, count = self._seen[0]
             until = min(low + count, stop)
             before = self._items(low)[at - low : until - low]
-            now = json.loads(_plain(items[at - first : until - first]), parse_constant=str)
-            if before != now:
-                offset = next(
-                    i for i, pair in enumerate(zip(before, now, strict=True)) if pair[0] != pair[1]
-                )
+            part = items[at - first : until - first]
+            now = json.loads(_undigested(part), parse_constant=str)
+            offset = None if before == now else _first_change(before, now, part)
+            if offset is not None:
                 raise JournalMismatchError(
                     f"item {at + offset} is {_shown(items[at - first + offset])}, and journal {self._connection.path} "
                     f"has {_shown(before[offset])} at that place: the inputs have changed. "
@@ -511,13 +510,30 @@ def _identity(job: Job, key: Callable[[Any], Any] | None) -> dict[str, Any]:
 
 def _plain(values: Sequence[Any]) -> str:
     """Return values as canonical JSON; of what JSON does not have, only the type counts."""
-    try:
-        text = _ENCODER.encode(list(values))
-    except (TypeError, ValueError, RecursionError):  # keys that cannot be sorted, a circle
-        text = f"[{','.join(map(_plain_one, values))}]"
+    text = _undigested(values)
     if len(text) <= _LONG_ITEM_CHARACTERS * len(values):
         return text
     return f"[{','.join(map(_digest_if_long, values))}]"
+
+
+def _undigested(values: Sequence[Any]) -> str:
+    """Return values as canonical JSON, however long."""
+    try:
+        return _ENCODER.encode(list(values))
+    except (TypeError, ValueError, RecursionError):  # keys that cannot be sorted, a circle
+        return f"[{','.join(map(_plain_one, values))}]"
+
+
+def _first_change(before: list[Any], now: list[Any], items: Sequence[Any]) -> int | None:
+    """Return the place of the first item that is another than before, or None.
+
+    Whether an item was kept as a digest depends on those that were pulled with it, which is
+    another set in every run: so one that is not the same as text may be the same as a digest.
+    """
+    for offset, (was, is_now) in enumerate(zip(before, now, strict=True)):
+        if was != is_now and was != _digest(_plain_one(items[offset])):
+            return offset
+    return None
 
 
 def _plain_one(value: Any) -> str:
@@ -529,11 +545,13 @@ def _plain_one(value: Any) -> str:
 
 def _digest_if_long(value: Any) -> str:
     text = _plain_one(value)
-    if len(text) < _LONG_ITEM_CHARACTERS:
-        return text
+    return text if len(text) < _LONG_ITEM_CHARACTERS else _ENCODER.encode(_digest(text))
+
+
+def _digest(text: str) -> dict[str, str]:
     import hashlib
 
-    return _ENCODER.encode({"blake2b": hashlib.blake2b(text.encode(), digest_size=16).hexdigest()})
+    return {"blake2b": hashlib.blake2b(text.encode(), digest_size=16).hexdigest()}
 
 
 def _type_of(value: Any) -> dict[str, str]:
