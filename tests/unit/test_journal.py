@@ -519,6 +519,44 @@ def python(program: str, **options: Any) -> subprocess.Popen[str]:
     )
 
 
+def test_message_that_is_not_utf8_is_kept(path: Path) -> None:
+    def fail(item: int) -> int:
+        if item == 3:
+            raise ValueError("cannot read caf\udce9.txt")
+        return item
+
+    kept = list(gs.map(fail, range(10), journal=path, on="serial", errors="skip"))
+    assert kept == [0, 1, 2, 4, 5, 6, 7, 8, 9]
+    summary = gs.Journal(path).summary()
+    assert (summary.done, summary.failures[0][2]) == (9, r"cannot read caf\udce9.txt")
+
+
+@pytest.mark.slow
+def test_values_of_the_main_program_have_its_types_again(path: Path, tmp_path: Path) -> None:
+    program = tmp_path / "program.py"
+    program.write_text(
+        textwrap.dedent(f"""
+        import gearshift as gs
+        from dataclasses import dataclass
+        from enum import Enum
+        class Colour(Enum):
+            RED = 1
+        @dataclass
+        class Row:
+            number: int
+        def make(number):
+            return Row(number), Colour.RED
+        run = gs.map(make, range(3), journal={str(path)!r}, on="serial")
+        print(list(run) == [(Row(number), Colour.RED) for number in range(3)], run.report.replayed)
+        """)
+    )
+    said = [
+        subprocess.run([sys.executable, program], capture_output=True, text=True, check=True).stdout
+        for _ in range(2)
+    ]
+    assert said == ["True 0\n", "True 3\n"]
+
+
 @pytest.mark.parametrize("slow_first", [True, False])
 def test_long_items_are_the_same_however_they_are_pulled(path: Path, *, slow_first: bool) -> None:
     items = ["x" * (3000 if number % 5 == 4 else 10) for number in range(50)]

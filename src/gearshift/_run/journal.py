@@ -233,8 +233,8 @@ class Logbook:
         """Note an item that failed for good."""
         key = self._name(failure.index)
         self._failed.add(key)
-        what = (type_name(failure.exception), message_of(failure.exception), failure.attempts)
-        self._pending["failed"].append((key, _shown(failure.item), *what))
+        words = (_shown(failure.item), type_name(failure.exception), message_of(failure.exception))
+        self._pending["failed"].append((key, *map(_storable, words), failure.attempts))
 
     def tick(self, now: float) -> None:
         """Commit if that is due: every 100 ms, or at once where the consumer is often away.
@@ -291,7 +291,7 @@ class Logbook:
     def _pack(self, first: int, values: Sequence[Any]) -> Iterator[tuple[int, int, bytes]]:
         """Pickle values together or, where one cannot be pickled, one by one; that one is not kept."""
         try:
-            yield 0, len(values), dumps(list(values))
+            yield 0, len(values), _pickled(values)
         except Exception as error:
             if len(values) == 1:
                 self._warn(first, values[0], error)
@@ -491,6 +491,18 @@ class _ByKey(Logbook):
         return self._read[row][offset]
 
 
+def _pickled(values: Sequence[Any]) -> bytes:
+    """Pickle values, what is of the main program by name: the next call runs it again, and knows its types.
+
+    Raises:
+        Exception: They cannot be pickled.
+    """
+    try:
+        return pickle.dumps(list(values), pickle.HIGHEST_PROTOCOL)
+    except Exception:
+        return dumps(list(values))  # such as of a class made in a function
+
+
 def _identity(job: Job, key: Callable[[Any], Any] | None) -> dict[str, Any]:
     """Return what a journal is of, as plain values: another one is not to go on with it."""
     function: Any = job.function
@@ -556,6 +568,11 @@ def _digest(text: str) -> dict[str, str]:
 
 def _type_of(value: Any) -> dict[str, str]:
     return {"type": f"{type(value).__module__}.{type(value).__qualname__}"}
+
+
+def _storable(text: str) -> str:
+    """Return text that SQLite takes: file names that are not UTF-8 bring lone surrogates into messages."""
+    return text.encode("utf-8", "backslashreplace").decode()
 
 
 def _shown(value: Any) -> str:
