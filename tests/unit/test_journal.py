@@ -12,6 +12,7 @@ import sqlite3
 import subprocess
 import sys
 import textwrap
+import threading
 import time
 import warnings
 from contextlib import suppress
@@ -24,7 +25,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import gearshift as gs
-from gearshift._run.journal_file import FORMAT, is_in_use
+from gearshift._run.journal_file import FORMAT, _Lock, is_in_use
 from gearshift.facts import LEFT
 
 if TYPE_CHECKING:
@@ -517,6 +518,53 @@ def python(program: str, **options: Any) -> subprocess.Popen[str]:
         text=True,
         **options,
     )
+
+
+@pytest.mark.parametrize("on", ["serial", "threads"])
+def test_loop_that_was_left_is_followed_by_the_next_at_once(tmp_path: Path, on: str) -> None:
+    for number in range(10):
+        path = tmp_path / f"{number}.journal"
+        for _ in gs.map(abs, range(2000), journal=path, on=on):
+            break
+        run = gs.map(abs, range(2000), journal=path, on=on)
+        assert list(run) == list(range(2000))
+        assert run.report.replayed > 0
+
+
+def test_of_two_threads_one_has_the_file(tmp_path: Path) -> None:
+    for number in range(30):
+        path = str(tmp_path / f"{number}.journal")
+        barrier = threading.Barrier(2)
+        had: list[_Lock] = []
+
+        def take(path: str = path, barrier: threading.Barrier = barrier, had: Any = had) -> None:
+            barrier.wait()
+            with suppress(gs.JournalInUseError):
+                had.append(_Lock(path))
+
+        threads = [threading.Thread(target=take) for _ in range(2)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        assert len(had) == 1
+        had[0].release()
+
+
+@pytest.mark.slow
+def test_program_that_ends_after_a_break_has_kept_what_it_was_given(path: Path) -> None:
+    program = f"""
+        import gearshift as gs
+        for number, _ in enumerate(gs.map(abs, range(20000), journal={str(path)!r}, on="threads")):
+            if number == 5000:
+                break
+    """
+    for _ in range(12):
+        with python(program) as child:
+            assert child.wait() == 0
+            child.communicate()
+        assert gs.Journal(path).summary().done > 5000
+        path.unlink()
 
 
 def test_message_that_is_not_utf8_is_kept(path: Path) -> None:

@@ -14,6 +14,7 @@ import atexit
 import json
 import os
 import pickle
+import threading
 import time
 import warnings
 from bisect import bisect_right
@@ -211,6 +212,7 @@ class Logbook:
         self._stepped_at = self._committed_at
         self._warning = ""  # to be given at the end of a step
         self._warned = False
+        self._closing = threading.Lock()
         self.replayed: int = 0
         atexit.register(self._close_at_exit)
 
@@ -270,14 +272,22 @@ class Logbook:
             JournalError: The last part cannot be written.
         """
         connection = self._connection
-        if connection.is_closed:
+        if not connection.is_ours:  # the lock may be somebody's for ever in a forked child
+            if not connection.is_closed:
+                connection.close()
             return
-        atexit.unregister(self._close_at_exit)
-        try:
-            if connection.is_ours:
+        with self._closing:  # whoever comes second waits until all is kept
+            if connection.is_closed:
+                return
+            try:
                 self.commit()
-        finally:
-            connection.close()
+            finally:
+                connection.close()
+                atexit.unregister(self._close_at_exit)
+
+    def leave(self) -> None:
+        """Say that nobody holds the run any more; `close` follows, perhaps from another thread. Never blocks."""
+        self._connection.leave(self.close)
 
     def _close_at_exit(self) -> None:
         """Commit what a run that somebody still holds has settled."""

@@ -27,7 +27,7 @@ from gearshift.errors import JournalError, JournalInUseError, JournalMismatchErr
 
 if TYPE_CHECKING:
     import sqlite3
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
 __all__ = ["FORMAT", "Connection", "is_in_use", "open_for_reading"]
 
@@ -41,7 +41,7 @@ CREATE TABLE IF NOT EXISTS failed(key TEXT PRIMARY KEY, item TEXT, type TEXT, me
     WITHOUT ROWID;
 """
 
-_HELD: set[str] = set()  # POSIX locks do not keep a process from itself
+_HELD: dict[str, _Lock] = {}  # POSIX locks do not keep a process from itself
 _LEFT_TO_THE_PARENT: list[object] = []  # connections in a forked child, never to be closed there
 
 
@@ -83,6 +83,10 @@ class Connection:
         self._sqlite.executescript(f"BEGIN;{_SCHEMA}COMMIT;")
         holder = {"pid": self._pid, "program": _program(), "since": time.time()}
         self.write(meta={"format": FORMAT, "identity": identity, "holder": holder})
+
+    def leave(self, close: Callable[[], None]) -> None:
+        """Say that nobody holds the run any more: who wants the file next may call `close`."""
+        self._lock.leave = close
 
     @property
     def is_closed(self) -> bool:
@@ -276,17 +280,38 @@ class _Lock:
         self._key = os.path.realpath(path)
         self._fd = -1
         self._pid = os.getpid()
-        if self._key in _HELD:
+        self.leave: Callable[[], None] | None = None
+        holder = _HELD.setdefault(self._key, self)  # one call: another thread may want it, too
+        if holder is not self and holder.leave is not None:
+            with suppress(JournalError):
+                holder.leave()  # nobody holds that run any more; it does not matter who ends it
+            holder = _HELD.setdefault(self._key, self)
+        if holder is not self:
             raise JournalInUseError(
                 f"journal {path} is in use by another run of this program: give each run a journal of its own"
             )
+        try:
+            is_ours = self._acquire(path, make=make)
+        except BaseException:
+            self._forget()
+            raise
+        if not is_ours:
+            self._forget()
+
+    def _acquire(self, path: str, *, make: bool) -> bool:
+        """Take the lock of the file; say whether there was one to take.
+
+        Raises:
+            JournalInUseError: Another program has it.
+            JournalError: The file cannot be made.
+        """
         flags = os.O_RDWR | os.O_CLOEXEC | (os.O_CREAT if make else 0)
         while True:
             try:
                 self._fd = os.open(self._path, flags, 0o666)
             except FileNotFoundError as error:
                 if not make:
-                    return
+                    return False
                 raise JournalError(
                     f"journal {path}: there is no folder {os.path.dirname(self._key)!r}: make it first"  # noqa: PTH120
                 ) from error
@@ -299,9 +324,13 @@ class _Lock:
                     f"journal {path} is in use by {holder}: wait for it, or name another file"
                 )
             if self._is_there():
-                break
+                return True
             os.close(self._fd)  # its last owner took it away before we had it
-        _HELD.add(self._key)
+
+    def _forget(self) -> None:
+        """Let others of this program have it."""
+        if _HELD.get(self._key) is self:
+            del _HELD[self._key]
 
     def release(self) -> None:
         """Let go; the lock file goes too."""
@@ -311,7 +340,8 @@ class _Lock:
             os.unlink(self._path)  # noqa: PTH108 - text
         os.close(self._fd)
         self._fd = -1
-        _HELD.discard(self._key)
+        self.leave = None
+        self._forget()
 
     def _take(self) -> bool:
         """Lock the file, or say that somebody has."""

@@ -264,6 +264,11 @@ class Pump:
         self._is_cancelled = True
         self.wakeup.set()
 
+    def leave(self) -> None:
+        """Tell the journal that `abandon` comes, from whatever thread; never blocks."""
+        if self._book is not None:
+            self._book.leave()
+
     def abandon(self) -> None:
         """Let everything go without waiting: nobody holds the run any more."""
         self.gears.close(kill=True)

@@ -231,6 +231,7 @@ class _Release:
                 source=self,
             )
             return
+        pump.leave()
         if self.driver is not None:
             self.driver.abandon()
         if pump.is_in_caller:  # what its worker made is closed where it was made
