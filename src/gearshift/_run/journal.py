@@ -45,6 +45,7 @@ if TYPE_CHECKING:
 __all__ = ["Journal", "JournalSummary", "Logbook"]
 
 COMMIT_SECONDS = 0.1
+COMMIT_SHARE = 0.1  # of the time may go into committing more often
 AWAY_SECONDS = 0.05  # a consumer that was away so long between two steps may be again
 _SHOWN_CHARACTERS = 200
 _LONG_ITEM_CHARACTERS = 1 << 10  # on average, from which on long items are kept as digests
@@ -210,6 +211,7 @@ class Logbook:
         }
         self._committed_at = time.monotonic()
         self._stepped_at = self._committed_at
+        self._commit_seconds = 0.0  # what the last one took
         self._warning = ""  # to be given at the end of a step
         self._warned = False
         self._closing = threading.Lock()
@@ -239,7 +241,9 @@ class Logbook:
         self._pending["failed"].append((key, *map(_storable, words), failure.attempts))
 
     def tick(self, now: float) -> None:
-        """Commit if that is due: every 100 ms, or at once where the consumer is often away.
+        """Commit if that is due: when it takes a tenth of the time at most, and every 100 ms.
+
+        Not only every 100 ms: the consumer may be away after this step, for how long nobody knows.
 
         Raises:
             JournalError: It cannot be written.
@@ -249,7 +253,8 @@ class Logbook:
         if self._warning:
             warning, self._warning = self._warning, ""
             warnings.warn(warning, RuntimeWarning, stacklevel=2)
-        if is_away_often or now - self._committed_at >= COMMIT_SECONDS:
+        pause = min(COMMIT_SECONDS, self._commit_seconds / COMMIT_SHARE)
+        if is_away_often or now - self._committed_at >= pause:
             self.commit(now)
 
     def commit(self, now: float | None = None) -> None:
@@ -261,7 +266,9 @@ class Logbook:
         self._committed_at = time.monotonic() if now is None else now
         marks = self._marks() if self._marks is not None else None
         if any(self._pending.values()) or marks:
+            began = time.monotonic()
             self._connection.write(**self._pending, meta=marks)  # type: ignore[arg-type]
+            self._commit_seconds = time.monotonic() - began
             for rows in self._pending.values():
                 rows.clear()
 
