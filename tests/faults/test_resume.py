@@ -23,6 +23,10 @@ import psutil
 import pytest
 
 import gearshift as gs
+from gearshift.cli.desk import Desk as CliDesk
+from gearshift.cli.records import JsonRecords
+from gearshift.cli.resume import JournalSink
+from gearshift.cli.writer import LineWriter
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -43,6 +47,15 @@ def double(item):
 
 def long(item):
     return item * 2000
+
+def slow_long(item):
+    time.sleep(0.004)
+    return item * 2000
+
+def longest(item):
+    if item == os.environ.get("BAD"):
+        raise ValueError("bad")
+    return item * 200_000
 """
 GO_ON = "To go on: gearshift "
 
@@ -390,6 +403,7 @@ def test_source_that_raises_keeps_what_came_before(tmp_path: Path) -> None:
         (["--resume"], "say --journal FILE"),
         (["--journal", "j"], "say -o FILE"),
         (["--journal", "j", "-o", "-"], "say -o FILE"),
+        (["--journal", "", "-o", "o"], "an empty name"),
         (["--journal", "j", "-o", "/dev/null"], "say -o FILE"),
         (["--journal", "j", "-o", "o", "--resume-failed"], "no failures"),
         (["--journal", "work.py", "-o", "o", "--resume"], "not a journal of gearshift"),
@@ -428,3 +442,82 @@ def test_nothing_is_left_of_the_lock(desk: Desk) -> None:
     assert not [
         child for child in psutil.Process().children() if "gearshift" in str(child.cmdline())
     ]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("spoil", ["another program's", "zeros"])
+def test_part_that_is_not_as_it_was_is_made_from_the_journal(desk: Desk, spoil: str) -> None:
+    desk.kill_after(1.0, "--on", "serial", function="slow_long")
+    part = desk.folder / "out.jsonl.part"
+    data = part.read_bytes()
+    half = len(data) // 2
+    assert half > len(desk.items) * 100
+    zeros = data[:half] + b"\0" * (
+        len(data) - half
+    )  # as a loss of power leaves it on some file systems
+    part.write_bytes(zeros if spoil == "zeros" else data.replace(b"1111", b"2222"))
+    done = desk.run("--resume", "--on", "serial", function="slow_long")
+    assert done.returncode == 0, done.stderr
+    assert desk.lines() == [{"item": item, "value": item * 2000} for item in desk.items]
+
+
+@pytest.mark.slow
+def test_cells_longer_than_the_csv_module_likes_are_gone_on_with(tmp_path: Path) -> None:
+    desk = Desk(tmp_path, 6)
+    for _ in range(2):
+        done = desk.run(
+            "--resume", "--on", "serial", function="longest", out="o.csv", environ={"BAD": "4"}
+        )
+        assert done.returncode == 1, done.stderr
+        (desk.folder / "o.csv").replace(desk.folder / "o.csv.part")
+    assert desk.run("--resume", "--on", "serial", function="longest", out="o.csv").returncode == 0
+    assert len((desk.folder / "o.csv").read_bytes()) > 6 * 200_000
+
+
+@pytest.mark.parametrize(
+    ("journal", "lines"), [("o.jsonl", "items"), ("o.jsonl.part", "items"), ("j", "o.jsonl.part")]
+)
+def test_files_that_would_spoil_each_other_are_refused(
+    desk: Desk, journal: str, lines: str
+) -> None:
+    part = desk.folder / "o.jsonl.part"
+    if lines == part.name:
+        shutil.copy(desk.folder / "items", part)
+    command = [sys.executable, "-m", "gearshift", "run", "work.py:double", "--lines", lines]
+    command += ["--journal", journal, "-o", "o.jsonl"]
+    done = subprocess.run(command, cwd=desk.folder, capture_output=True, text=True, check=False)
+    assert done.returncode == 2, done.stderr
+    assert part.exists() == (lines == part.name)
+    assert not part.exists() or part.read_text() == (desk.folder / "items").read_text()
+
+
+def test_lines_after_one_that_was_lost_do_not_count(tmp_path: Path) -> None:
+    sink = JournalSink(str(tmp_path / "out"), in_order=True, form="jsonl")
+    journal = gs.Journal(tmp_path / "journal")
+    records = JsonRecords(bare=False)
+    sink.attach(journal, CliDesk(LineWriter(sink.write), None, bare=False), records)
+    assert journal._begun is not None
+    assert journal._marks is not None
+    journal._begun({})
+    sink.write(b"first\n")
+    assert journal._marks()["output"]["bytes"] == 6
+    limit = resource.getrlimit(resource.RLIMIT_FSIZE)
+    ignored = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (10, limit[1]))
+    try:
+        with pytest.raises(OSError, match="too large"):
+            sink.write(b"second\n")
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limit)
+        signal.signal(signal.SIGXFSZ, ignored)
+    with suppress(OSError):
+        sink.write(b"third\n")
+    assert journal._marks() == {}
+    sink.close(whole=False)
+
+
+def test_command_to_go_on_is_one(desk: Desk) -> None:
+    command = [*desk.command("--on", "serial", "-q"), "--", "x"]
+    done = subprocess.run(command, cwd=desk.folder, capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert done.stderr.rstrip().endswith("--resume -- x")

@@ -16,6 +16,7 @@ import os
 import shlex
 import stat
 import sys
+import zlib
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
 __all__ = ["JournalSink", "how_to_go_on", "open_journal", "show"]
 
 _MARK = "output"
+_LONGEST_CELL = 2**31 - 1  # the csv module refuses more than 128 KiB if it is not told
 
 
 class JournalSink:
@@ -58,6 +60,8 @@ class JournalSink:
         self._form = form
         self._fd = -1
         self._written_bytes = 0
+        self._sum = 0  # of those bytes: another program's part is not ours
+        self._is_broken = False
         self._noted: Any = None
         self._desk: Desk | None = None
         self._records: JsonRecords | CsvTable | None = None
@@ -70,8 +74,13 @@ class JournalSink:
 
     def write(self, data: bytes) -> None:
         """Take whole lines."""
-        write_all(self._fd, data)
+        try:
+            write_all(self._fd, data)
+        except OSError:
+            self._is_broken = True  # lines are missing: what comes is not to be counted
+            raise
         self._written_bytes += len(data)
+        self._sum = zlib.crc32(data, self._sum)
 
     def close(self, *, whole: bool) -> str:
         """Give the file its name, or say where it is meanwhile."""
@@ -92,10 +101,11 @@ class JournalSink:
 
     def _mark(self) -> Mapping[str, Any]:
         """Return what is to be noted, where it has changed."""
-        if self._fd < 0 or self._desk is None or self._records is None:
+        if self._fd < 0 or self._is_broken or self._desk is None or self._records is None:
             return {}
         mark = {
             "bytes": self._written_bytes,
+            "sum": self._sum,
             "form": self._form,
             "in_order": self._in_order and not self._desk.left,
             "state": self._records.state,
@@ -119,7 +129,7 @@ class JournalSink:
             self._fd = os.open(self._part, flags, 0o666)
             is_usable = mark.get("in_order") and self._in_order and mark["form"] == self._form
             size, items = 0, 0
-            if is_usable and os.fstat(self._fd).st_size >= mark["bytes"]:
+            if is_usable and _sum_of(self._part, mark["bytes"]) == mark.get("sum"):
                 prefix = clean_csv if self._form == "csv" else clean_json
                 size, items = prefix(self._part, mark["bytes"])
             os.ftruncate(self._fd, size)
@@ -127,9 +137,23 @@ class JournalSink:
         except OSError as error:
             raise WrongUse(f"cannot write {self._shown}.part: {why(error)}.") from None
         self._written_bytes = size
+        self._sum = _sum_of(self._part, size) or 0
         self._desk.skip = items
         if size:
             self._records.restore(mark["state"])
+
+
+def _sum_of(path: str, count: int) -> int | None:
+    """Return the checksum of a file's first bytes, or None where there are not so many."""
+    total = 0
+    with open(path, "rb") as file:  # noqa: PTH123 - text
+        while count > 0:
+            data = file.read(min(count, 1 << 20))
+            if not data:
+                return None
+            count -= len(data)
+            total = zlib.crc32(data, total)
+    return total
 
 
 def clean_json(path: str, limit: int) -> tuple[int, int]:
@@ -162,12 +186,16 @@ def clean_csv(path: str, limit: int) -> tuple[int, int]:
                 yield line.decode("utf-8", "surrogateescape")
 
     error_column = -3  # error_type, error_message, attempts
-    for row in csv.reader(lines()):
-        if size + pending > limit or (rows and row[error_column]):
-            break
-        size += pending
-        pending = 0
-        rows += 1
+    longest = csv.field_size_limit(_LONGEST_CELL)
+    try:
+        for row in csv.reader(lines()):
+            if size + pending > limit or (rows and row[error_column]):
+                break
+            size += pending
+            pending = 0
+            rows += 1
+    finally:
+        csv.field_size_limit(longest)
     return (size, rows - 1) if rows > 1 else (0, 0)
 
 
@@ -189,10 +217,17 @@ def open_journal(
         if resume or failed_only:
             raise WrongUse("--resume goes on with a journal: say --journal FILE.")
         return None
+    if not path:
+        raise WrongUse("--journal '': an empty name is no file.")
     if output in {None, "-"} or not _is_ordinary(str(output)):
         raise WrongUse(
             "--journal keeps the output whole over several programs, which standard output or a pipe "
             "cannot be: say -o FILE."
+        )
+    out = os.path.realpath(str(output))
+    if os.path.realpath(path) in {out, f"{out}.part"}:
+        raise WrongUse(
+            f"--journal {path} is also the output, or its part until it is whole: give it a file of its own."
         )
     from gearshift._run.journal import Journal
 
@@ -242,7 +277,9 @@ def show(path: str | None) -> None:
 def how_to_go_on() -> str:
     """Return the command that goes on with this one."""
     words = [word for word in sys.argv[1:] if word not in {"--resume", "--resume-failed"}]
-    return f"To go on: gearshift {shlex.join([*words, '--resume'])}"
+    place = words.index("--") if "--" in words else len(words)  # what follows it is inputs
+    words.insert(place, "--resume")
+    return f"To go on: gearshift {shlex.join(words)}"
 
 
 def _is_begun(journal: Journal) -> bool:

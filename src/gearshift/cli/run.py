@@ -260,6 +260,8 @@ def _execute(
         strict=request.strict,
     )
     refuse_input_as_output(request.output, inputs.files)
+    if request.output not in {None, "-"}:
+        refuse_input_as_output(f"{request.output}.part", inputs.files)
     screen = _Screen.of(request)
     journal = open_journal(
         request.journal,
