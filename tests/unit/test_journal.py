@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import datetime as dt
 import importlib
 import json
 import os
@@ -15,7 +16,8 @@ import textwrap
 import threading
 import time
 import warnings
-from contextlib import suppress
+from contextlib import closing, suppress
+from decimal import Decimal
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -565,6 +567,69 @@ def test_program_that_ends_after_a_break_has_kept_what_it_was_given(path: Path) 
             child.communicate()
         assert gs.Journal(path).summary().done > 5000
         path.unlink()
+
+
+class _Scale:
+    def __init__(self, factor: int) -> None:
+        self.factor = factor
+
+    def times(self, item: int) -> int:
+        return item * self.factor
+
+    def __call__(self, item: int) -> int:
+        return item * self.factor
+
+
+def _scale(factor: int) -> Callable[[int], int]:
+    return lambda item: item * factor
+
+
+@pytest.mark.parametrize("make", [_scale, _Scale, lambda factor: _Scale(factor).times])
+def test_function_that_holds_other_values_is_refused(path: Path, make: Any) -> None:
+    for _ in range(2):
+        assert list(gs.map(make(2), [1, 2], journal=path, on="serial")) == [2, 4]
+    with pytest.raises(gs.JournalMismatchError, match="arguments"):
+        list(gs.map(make(100), [1, 2], journal=path, on="serial"))
+
+
+@pytest.mark.parametrize(
+    ("before", "now"),
+    [
+        (Path("a"), Path("b")),
+        (b"a", b"b"),
+        (dt.date(2020, 1, 1), dt.date(2024, 1, 1)),
+        (Decimal("1.0"), Decimal("1.5")),
+    ],
+)
+def test_changed_items_that_json_does_not_have_are_noticed(
+    path: Path, before: Any, now: Any
+) -> None:
+    for _ in range(2):
+        assert list(gs.map(str, [before], journal=path, on="serial")) == [str(before)]
+    with pytest.raises(gs.JournalMismatchError, match="item 0"):
+        list(gs.map(str, [now], journal=path, on="serial"))
+
+
+def test_database_of_another_program_is_left_as_it_was(path: Path) -> None:
+    with closing(sqlite3.connect(path)) as other:
+        other.execute("CREATE TABLE users(name)")
+        other.commit()
+    before = path.read_bytes()
+    with pytest.raises(gs.JournalError, match=r"another program.*users"):
+        list(gs.map(abs, [1], journal=path, on="serial"))
+    assert path.read_bytes() == before
+
+
+def test_name_that_sqlite_takes_for_no_file_is_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for replayed in (0, 3):
+        run = gs.map(abs, range(3), journal=":memory:", on="serial")
+        assert list(run) == [0, 1, 2]
+        assert run.report.replayed == replayed
+    with pytest.raises(ValueError, match="empty"):
+        gs.map(abs, range(3), journal="")
 
 
 def test_message_that_is_not_utf8_is_kept(path: Path) -> None:

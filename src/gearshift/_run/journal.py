@@ -22,6 +22,7 @@ from collections import Counter, deque
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
+from types import FunctionType, MethodType, ModuleType
 from typing import TYPE_CHECKING, Any
 
 from gearshift._run.journal_file import (
@@ -48,6 +49,7 @@ COMMIT_SECONDS = 0.1
 COMMIT_SHARE = 0.1  # of the time may go into committing more often
 AWAY_SECONDS = 0.05  # a consumer that was away so long between two steps may be again
 _SHOWN_CHARACTERS = 200
+_EXACT_AS_TEXT = {"datetime", "decimal", "fractions", "ipaddress", "pathlib", "uuid"}  # modules
 _LONG_ITEM_CHARACTERS = 1 << 10  # on average, from which on long items are kept as digests
 
 
@@ -104,8 +106,11 @@ class Journal:
 
         Raises:
             TypeError: `path` is not a path, or `key` cannot be called.
+            ValueError: `path` is empty.
         """
         self.path: str = os.fsdecode(path)
+        if not self.path:
+            raise ValueError(f"path={path!r} is empty: name the file that is to keep the outcomes")
         if key is not None and not callable(key):
             raise TypeError(f"key={key!r} is not callable: it gives an item's identity")
         self.key = key
@@ -528,6 +533,7 @@ def _identity(job: Job, key: Callable[[Any], Any] | None) -> dict[str, Any]:
         arguments.append([list(function.args), function.keywords])
         function = function.func
     kind = function if hasattr(function, "__qualname__") else type(function)
+    arguments += _held_by(function)
     return {
         "function": f"{kind.__module__}:{kind.__qualname__}",
         "arguments": json.loads(_plain(arguments)),
@@ -543,6 +549,30 @@ def _plain(values: Sequence[Any]) -> str:
     if len(text) <= _LONG_ITEM_CHARACTERS * len(values):
         return text
     return f"[{','.join(map(_digest_if_long, values))}]"
+
+
+def _held_by(function: Any) -> list[Any]:
+    """Return what a function has beside its code: `make(2)` and `make(3)` are two functions.
+
+    Only text and numbers: a list that it fills would be another one at the second call.
+    """
+    held: list[Any] = []
+    for owner in (getattr(function, "__self__", None), function):
+        if not isinstance(owner, type | ModuleType | FunctionType | MethodType):
+            held += sorted(getattr(owner, "__dict__", {}).items())
+    function = getattr(function, "__func__", function)
+    for cell in getattr(function, "__closure__", None) or ():
+        with suppress(ValueError):  # a variable that has no value yet
+            held.append(cell.cell_contents)
+    held += getattr(function, "__defaults__", None) or ()
+    held += sorted((getattr(function, "__kwdefaults__", None) or {}).items())
+    return [each for each in held if _is_fixed(each)]
+
+
+def _is_fixed(value: Any) -> bool:
+    """Say whether it is text or a number, or a name with one."""
+    last = value[-1] if type(value) is tuple and value else value
+    return type(last) in {str, bytes, int, float, bool}
 
 
 def _undigested(values: Sequence[Any]) -> str:
@@ -584,7 +614,14 @@ def _digest(text: str) -> dict[str, str]:
 
 
 def _type_of(value: Any) -> dict[str, str]:
-    return {"type": f"{type(value).__module__}.{type(value).__qualname__}"}
+    """Return what counts of a value that JSON does not have: its type and, where its text is exact, that."""
+    kind = type(value)
+    known = {"type": f"{kind.__module__}.{kind.__qualname__}"}
+    if isinstance(value, bytes):
+        known["hex"] = value.hex()
+    elif kind.__module__ in _EXACT_AS_TEXT or kind is complex:
+        known["text"] = str(value)
+    return known
 
 
 def _storable(text: str) -> str:

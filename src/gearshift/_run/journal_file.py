@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 __all__ = ["FORMAT", "Connection", "is_in_use", "open_for_reading"]
 
 FORMAT = 1  # a program that writes another layout counts it up
+_TABLES = {"meta", "items", "kept", "failed"}
 _BUSY_SECONDS = 5.0  # a reader in the middle of `--show` is waited for
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS meta(name TEXT PRIMARY KEY, value TEXT) WITHOUT ROWID;
@@ -67,6 +68,7 @@ class Connection:
         try:
             with translated(path):
                 self._sqlite = _connect(path)
+                _check_ours(path, self._sqlite)
                 self._sqlite.execute("PRAGMA journal_mode=WAL")
                 self._sqlite.execute("PRAGMA synchronous=NORMAL")
                 self._begin(identity)
@@ -233,8 +235,12 @@ def _connect(path: str) -> sqlite3.Connection:
     import sqlite3
 
     # The consumer's thread may change between two steps of a run; never two at once.
+    # The whole path: `:memory:` is a file like any other here.
     return sqlite3.connect(
-        path, timeout=_BUSY_SECONDS, isolation_level=None, check_same_thread=False
+        os.path.abspath(path),  # noqa: PTH100 - text
+        timeout=_BUSY_SECONDS,
+        isolation_level=None,
+        check_same_thread=False,
     )
 
 
@@ -243,6 +249,20 @@ def _check_format(path: str, found: dict[str, Any]) -> None:
         raise JournalMismatchError(
             f"journal {path} has format {found['format']}, and this gearshift knows {FORMAT}: "
             "a newer gearshift wrote it; use that one, or another file"
+        )
+
+
+def _check_ours(path: str, sqlite: sqlite3.Connection) -> None:
+    """Refuse a database of somebody else's, before anything in it is changed.
+
+    Raises:
+        JournalError: It is one.
+    """
+    tables = {name for (name,) in sqlite.execute("SELECT name FROM sqlite_master")}
+    if tables and not tables.issuperset(_TABLES):
+        sqlite.close()
+        raise JournalError(
+            f"{path} is a database of another program (it has {', '.join(sorted(tables)[:3])}): name another file"
         )
 
 

@@ -73,7 +73,11 @@ class JournalSink:
         journal.note_with(self._mark, self._begin)
 
     def write(self, data: bytes) -> None:
-        """Take whole lines."""
+        """Take whole lines.
+
+        Raises:
+            OSError: They cannot be written; what comes after them is not noted any more.
+        """
         try:
             write_all(self._fd, data)
         except OSError:
@@ -217,17 +221,11 @@ def open_journal(
         if resume or failed_only:
             raise WrongUse("--resume goes on with a journal: say --journal FILE.")
         return None
-    if not path:
-        raise WrongUse("--journal '': an empty name is no file.")
+    _check_name(path, str(output))
     if output in {None, "-"} or not _is_ordinary(str(output)):
         raise WrongUse(
             "--journal keeps the output whole over several programs, which standard output or a pipe "
             "cannot be: say -o FILE."
-        )
-    out = os.path.realpath(str(output))
-    if os.path.realpath(path) in {out, f"{out}.part"}:
-        raise WrongUse(
-            f"--journal {path} is also the output, or its part until it is whole: give it a file of its own."
         )
     from gearshift._run.journal import Journal
 
@@ -245,6 +243,21 @@ def open_journal(
     if failed_only:
         journal.only_failed()
     return journal
+
+
+def _check_name(path: str, output: str) -> None:
+    """Refuse a journal's name that is none, or the output's.
+
+    Raises:
+        WrongUse: It is so.
+    """
+    if not path:
+        raise WrongUse("--journal '': an empty name is no file.")
+    out = os.path.realpath(output)
+    if os.path.realpath(path) in {out, f"{out}.part"}:
+        raise WrongUse(
+            f"--journal {path} is also the output, or its part until it is whole: give it a file of its own."
+        )
 
 
 def show(path: str | None) -> None:
