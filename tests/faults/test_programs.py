@@ -232,9 +232,6 @@ def test_task_that_starts_a_program_which_uses_gearshift_works() -> None:
     check_output(["-c", textwrap.dedent(program)], "['3\\n', '6\\n']\n")
 
 
-@pytest.mark.xfail(
-    reason="workers of the standard library's pool hold its pipes open; a keeper of our own ends this"
-)
 def test_workers_do_not_outlive_a_program_that_is_killed() -> None:
     program = """\
     import os, signal, time

@@ -524,20 +524,12 @@ PROGRAMS: dict[str, tuple[Callable[[str], None], tuple[str, ...], int, str]] = {
 }
 
 
-# multiprocessing's exit function, in the forked child, wants to join its parent's children
-OF_THE_STANDARD_LIBRARY = {("fork and exit", "processes")}
-
-
 @pytest.mark.parametrize(
     ("name", "engine"),
     [(name, engine) for name, (_, engines, _, _) in PROGRAMS.items() for engine in engines],
 )
 def test_program_ends_soon_and_clean(name: str, engine: str) -> None:
     _, _, exit_code, last_line = PROGRAMS[name]
-    if (name, engine) in OF_THE_STANDARD_LIBRARY:
-        pytest.xfail(
-            "the pool is still the standard library's, whose exit function fails in a forked child"
-        )
     command = [sys.executable, "-W", "default", __file__, json.dumps([name, engine])]
     child = subprocess.Popen(
         command,

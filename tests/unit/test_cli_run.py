@@ -438,12 +438,15 @@ def test_interrupted_wait_for_input_ends() -> None:
 
 
 @pytest.mark.slow
-def test_worker_that_dies_ends_it_with_its_message() -> None:
-    with start("cli_run_work.py:fragile", "1", "die", "--on", "processes") as run:
-        _, err = run.communicate(timeout=20)
+def test_worker_that_dies_costs_its_item_alone() -> None:
+    with start("cli_run_work.py:fragile", "1", "die", "2", "--on", "processes") as run:
+        out, err = run.communicate(timeout=20)
     assert run.returncode == 1
-    assert "Broken off: " in err.decode()
-    assert "Error: WorkerDiedError: " in err.decode()
+    first, died, last = lines(out.decode())
+    assert "value" in first
+    assert "value" in last
+    assert died["error"]["type"] == "WorkerDiedError"
+    assert "item 1: the worker of processes" in died["error"]["message"]
     assert "Traceback" not in err.decode()
 
 

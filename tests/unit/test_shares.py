@@ -39,13 +39,13 @@ def clean(monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
 
 @pytest.mark.parametrize(
     ("options", "threads"),
-    [({"threads_per_worker": 3}, 3), ({}, max(1, cores() // 2))],
+    [({"threads_per_worker": 1}, 1), ({}, cores())],
     ids=["asked", "share"],
 )
 def test_libraries_use_as_many_threads_as_they_may(
     clean: pytest.MonkeyPatch, options: dict[str, Any], threads: int
 ) -> None:
-    with ProcessExecutor(2, **options) as engine:
+    with ProcessExecutor(1, **options) as engine:
         (found,) = gs.map(variables, [0], on=engine)
         (loaded,) = gs.map(blas_threads, [0], on=engine)
     assert found == dict.fromkeys(VARIABLES, str(threads))

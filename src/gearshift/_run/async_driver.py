@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from gearshift._run.pump import Action
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable
+    from collections.abc import AsyncGenerator, Callable
 
     from gearshift._run.pump import Pump
 
@@ -29,7 +29,7 @@ class AsyncDriver:
             None  # that waits for a step, not the consumer's turn
         )
 
-    async def drive(self, ended: Callable[[], None]) -> AsyncIterator[Any]:
+    async def drive(self, ended: Callable[[], None]) -> AsyncGenerator[Any, None]:
         """Yield outcomes; raise what the run ends with, and say `ended` before."""
         pump = self._pump
         try:

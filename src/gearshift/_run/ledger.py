@@ -330,7 +330,8 @@ class Ledger:
         name = type_name(failure.exception)
         kind = self.kinds.get(name)
         if kind is not None:
-            self.kinds[name] = FailureKind(name, kind.count + 1, kind.example)
+            example = kind.example if kind.example.index < failure.index else failure
+            self.kinds[name] = FailureKind(name, kind.count + 1, example)
         elif len(self.kinds) < _KEPT_KINDS:
             self.kinds[name] = FailureKind(name, 1, failure)
         if self._errors != "raise":

@@ -23,6 +23,9 @@ if TYPE_CHECKING:
 
 __all__ = ["Run"]
 
+# of the loop, in which the iterator that a `break` left is closed: asyncio makes a task of it
+_CLOSING_TURNS = 3
+
 R_co = TypeVar("R_co", covariant=True)
 
 
@@ -94,8 +97,12 @@ class Run(Generic[R_co]):
             if self._release is not None:
                 self._release.driver = self._driver
             self._pump.start(self._job)
-        async for value in self._driver.drive(self._ended):
-            yield value
+        values = self._driver.drive(self._ended)
+        try:
+            async for value in values:
+                yield value
+        finally:
+            await values.aclose()
 
     def cancel(self, *, grace: float = 0.0) -> None:
         """End the run soon, from any thread or signal handler.
@@ -145,9 +152,13 @@ class Run(Generic[R_co]):
         if self._driver is None or not self._pump.is_ours:
             self.close()
         else:
+            import asyncio  # loaded already: there is a driver
+
             self._is_closed = True
             await self._driver.close()
             self._ended()
+            for _ in range(_CLOSING_TURNS):
+                await asyncio.sleep(0)
 
     def __enter__(self) -> Self:
         """Return the run; leaving the block closes it."""

@@ -29,7 +29,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-__all__ = ["COLLECTED", "Ears", "ears", "flush_lines", "listen", "overhear", "replay", "take"]
+__all__ = ["Ears", "ears", "flush_lines", "listen", "overhear", "replay"]
 
 MOST_BYTES = 1 << 20  # kept while one call runs: what says more than that is cut, with a word
 _STREAMS = ("stdout", "stderr")
@@ -65,7 +65,7 @@ def listen(parent: Ears, say: Callable[[bytes], None], name: str) -> None:
 
     Args:
         parent: What the parent has set up.
-        say: Takes frames; `take` collects them where there is no way at once.
+        say: Takes frames.
         name: The worker's name, which records get as `processName` and `worker`.
     """
     handler = _Relay(say, name)
@@ -121,14 +121,6 @@ class Collector:
             text = f"(gearshift: {dropped:,} more messages were dropped: too many for one task)\n"
             frames.append(pickle.dumps(("stderr", text)))
         return tuple(frames)
-
-
-COLLECTED = Collector()
-
-
-def take() -> tuple[bytes, ...]:
-    """Return what was said since the last call, in a worker that listens with `COLLECTED`."""
-    return COLLECTED.take()
 
 
 @contextmanager

@@ -25,7 +25,7 @@ from gearshift._work.scope import CURRENT, Scope
 from gearshift.facts import Chunk, Fault, Settled
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
 
 __all__ = ["ChunkRun", "ItemCall", "Task", "is_coroutine_function", "name_of"]
 
@@ -62,6 +62,7 @@ class ChunkRun:
         "_cpu_seconds",
         "_failed",
         "_interruptible",
+        "_stamped",
         "_taken",
         "_task",
         "_values",
@@ -77,6 +78,7 @@ class ChunkRun:
         context: Context,
         *,
         interruptible: bool = False,
+        stamped: Callable[[Iterable[Any], int], Iterable[Any]] | None = None,
     ) -> None:
         """Prepare; nothing runs yet.
 
@@ -86,8 +88,10 @@ class ChunkRun:
             scope: The worker that runs it.
             context: Each task runs in a copy of it.
             interruptible: A KeyboardInterrupt is meant for the program, not the task's own.
+            stamped: Returns items from an index on, noting of each when it is taken; or None.
         """
         self.chunk = chunk
+        self._stamped = stamped
         self.scope = scope
         self._task = task
         self._call = self._run_coroutine if task.coroutine else task.call
@@ -168,7 +172,7 @@ class ChunkRun:
         values = self._values
         total = len(self.chunk.items)
         stride = total if until == math.inf else 1
-        rest = self.chunk.items[len(values) :] if values else self.chunk.items
+        rest = self._rest()
         outcomes = map(
             Context.run, map(Context.copy, repeat(self._context)), repeat(self._call), rest
         )
@@ -199,6 +203,12 @@ class ChunkRun:
         finally:
             del values, rest, outcomes  # for the same reason as in `take`
         return False
+
+    def _rest(self) -> Iterable[Any]:
+        """Return the items that have no outcome."""
+        done = len(self._values)
+        rest = self.chunk.items[done:] if done else self.chunk.items
+        return rest if self._stamped is None else self._stamped(rest, self.index)
 
     def _fail(self, exception: BaseException, started: float) -> None:
         """Give the item that raised its outcome."""

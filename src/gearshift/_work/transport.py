@@ -25,14 +25,14 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import cloudpickle
 
-from gearshift._work.logs import overhear, take
+from gearshift._work.logs import overhear
 from gearshift._work.run_chunk import ChunkRun, Task, name_of
 from gearshift._work.scope import DEPTH_VARIABLE, Scope
 from gearshift.errors import RemoteError, TransportError
 from gearshift.facts import Chunk, Fault, Settled
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
 __all__ = [
     "PackedFault",
@@ -42,10 +42,14 @@ __all__ = [
     "RemoteTraceback",
     "dumps",
     "pack_items",
+    "pack_outcomes",
+    "pack_parts",
     "pack_task",
-    "run_heard",
     "run_packed",
     "unpack",
+    "unpack_item",
+    "unpack_outcomes",
+    "unpack_task",
     "why_unpicklable",
 ]
 
@@ -227,14 +231,6 @@ def run_packed(packed: PackedTask, items: PackedItems, nonce: str = "") -> Packe
     return replace(outcome, said=said) if said else outcome
 
 
-def run_heard(packed: PackedTask, items: PackedItems, nonce: str = "") -> PackedOutcome:  # noqa: ARG001
-    """Do the same in a worker of ours, which listens all the time."""
-    os.environ[DEPTH_VARIABLE] = "1"
-    outcome = _run_packed(packed, items)
-    said = take()
-    return replace(outcome, said=said) if said else outcome
-
-
 def _run_packed(packed: PackedTask, items: PackedItems) -> PackedOutcome:
     """Run a chunk; nothing that it raises gets out of here."""
     try:
@@ -254,6 +250,124 @@ def _run_packed(packed: PackedTask, items: PackedItems) -> PackedOutcome:
     except BaseException:
         return PackedOutcome(None, unreadable=True)  # the parent sends them again, one by one
     return _pack_settled(_run(task, Chunk(items.first, rebuilt, items.attempt)), items)
+
+
+def pack_parts(
+    chunk: Chunk,
+) -> tuple[list[tuple[int, Sequence[Any], bytes, bool]], dict[int, Fault]]:
+    """Pickle a chunk for a worker of ours: together if it is of built-in types alone, else one by one.
+
+    So what users' `__setstate__` does in the worker is charged to its item.
+
+    Args:
+        chunk: The items.
+
+    Returns:
+        First index, items, bytes and whether they are together, for ranges of consecutive items
+        that can be sent; and a fault, by index, for each item that cannot.
+    """
+    whole = _dumps_plain(chunk.items)
+    if whole is not None:
+        return [(chunk.first, chunk.items, whole, True)], {}
+    ranges, faults = pack_items(chunk, singly=True)
+    parts = []
+    for packed in ranges:
+        offset = packed.first - chunk.first
+        items = chunk.items[offset : offset + packed.count]
+        parts.append((packed.first, items, pickle.dumps(packed.each, _PROTOCOL), False))
+    return parts, faults
+
+
+def pack_outcomes(
+    settled: Settled, stamp: Callable[[int], object]
+) -> tuple[bytes, bool, tuple[tuple[int, PackedFault], ...], float, float]:
+    """Pickle outcomes in a worker of ours.
+
+    Args:
+        settled: The outcomes.
+        stamp: Told the index of each value that is pickled by itself, before it is.
+
+    Returns:
+        The bytes, whether the values are together in them, faults by index, wall and CPU seconds.
+    """
+    faults = {index: _pack_fault(fault) for index, fault in settled.failed.items()}
+    data = _dumps_plain(settled.values)
+    is_whole = data is not None
+    if data is None:
+        each: list[bytes | None] = []
+        for index, value in enumerate(settled.values, settled.first):
+            stamp(index)
+            try:
+                each.append(_dumps(value)[0])
+            except BaseException as exception:
+                each.append(None)
+                what = f"the result of item {index}"
+                faults[index] = _pack_fault(Fault(_transport_error(what, value, exception)))
+        data = pickle.dumps(each, _PROTOCOL)
+    return data, is_whole, tuple(faults.items()), settled.busy_seconds, settled.cpu_seconds
+
+
+def unpack_outcomes(
+    first: int,
+    count: int,
+    data: bytes,
+    rest: tuple[bool, tuple[tuple[int, PackedFault], ...], float, float],
+    where: tuple[str, int],
+) -> Settled:
+    """Rebuild, in the parent, what `pack_outcomes` packed: `data`, then the rest of it.
+
+    `where` is the worker's name, and the bytes that the items took.
+    """
+    is_whole, faults, busy_seconds, cpu_seconds = rest
+    if is_whole and not faults:
+        values = pickle.loads(data)
+        assert len(values) == count
+        return Settled(first, values, {}, busy_seconds, cpu_seconds, *where, len(data))
+    each = () if is_whole else tuple(pickle.loads(data))
+    whole = data if is_whole else None
+    worker, sent = where
+    return unpack(
+        PackedOutcome(
+            whole,
+            each,
+            dict(faults),
+            busy_seconds,
+            cpu_seconds,
+            worker=worker,
+            sent_bytes=sent,
+        ),
+        first,
+    )
+
+
+def unpack_task(data: bytes) -> Task:
+    """Rebuild a function in a worker of ours.
+
+    Raises:
+        TransportError: It cannot be.
+    """
+    try:
+        function, star, seed = pickle.loads(data)
+    except BaseException as exception:
+        raise TransportError(
+            f"the function cannot be rebuilt in a worker process: {_words(exception)}. "
+            "What it imports must be importable there"
+        ) from exception
+    return Task(function, star=star, seed=seed)
+
+
+def unpack_item(data: bytes, index: int) -> Any:
+    """Rebuild an item in a worker of ours.
+
+    Raises:
+        TransportError: It cannot be.
+    """
+    try:
+        return pickle.loads(data)
+    except BaseException as exception:
+        raise TransportError(
+            f"item {index} cannot be rebuilt in a worker process: {_words(exception)}"
+        ) from exception
 
 
 def unpack(outcome: PackedOutcome, first: int) -> Settled:
@@ -505,6 +619,34 @@ class _Pickler(pickle.Pickler):
         if home == "__main__" or _travels_by_value(home):
             raise _ByValue
         return NotImplemented
+
+
+class _NotPlain(Exception):  # noqa: N818 - a signal
+    """There is something else than built-in types."""
+
+
+class _PlainPickler(pickle.Pickler):
+    """Takes built-in types alone, and stops before anything of another is called."""
+
+    def reducer_override(self, obj: Any) -> Any:
+        """Stop.
+
+        Raises:
+            _NotPlain: Always.
+        """
+        raise _NotPlain
+
+
+def _dumps_plain(values: Sequence[Any]) -> bytes | None:
+    """Pickle values together, or return None where one is not of built-in types alone."""
+    buffer = io.BytesIO()
+    try:
+        _PlainPickler(buffer, _PROTOCOL).dump(
+            values if type(values) in {list, tuple, range} else list(values)
+        )
+    except BaseException:
+        return None
+    return buffer.getvalue()
 
 
 def _travels_by_value(module: str | None) -> bool:

@@ -104,10 +104,6 @@ def leave(status: int) -> NoReturn:
     """
     signal.signal(signal.SIGINT, signal.SIG_DFL)
     try:
-        multiprocessing = sys.modules.get("multiprocessing")  # loaded where there are workers
-        if multiprocessing is not None:
-            for child in multiprocessing.active_children():
-                child.kill()
         atexit._run_exitfuncs()  # noqa: SLF001 - nothing public calls them but a full exit
     finally:
         with suppress(OSError, ValueError):

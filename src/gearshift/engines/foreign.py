@@ -30,9 +30,8 @@ from gearshift.facts import Chunk, Fault, Returned, Settled, Traits
 from gearshift.host import cores
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Sequence
 
-    from gearshift._work.transport import PackedItems, PackedTask
     from gearshift.engines.base import Job, Wakeup
 
 __all__ = ["ForeignEngine", "ForeignLane"]
@@ -112,14 +111,8 @@ class ForeignLane:
         traits: Traits,
         job: Job,
         wakeup: Wakeup,
-        *,
-        run: Callable[[PackedTask, PackedItems, str], PackedOutcome] = run_packed,
     ) -> None:
-        """Pickle the function, where the traits say so; see `ForeignEngine.open`.
-
-        `run` is what a worker in another process is asked to call.
-        """
-        self._run = run
+        """Pickle the function, where the traits say so; see `ForeignEngine.open`."""
         self._nonce = os.urandom(8).hex()
         self._numbers = itertools.count()
         check_timeout(job, traits)
@@ -212,7 +205,7 @@ class ForeignLane:
             part = Chunk(packed.first, chunk.items[offset : offset + packed.count], chunk.attempt)
             # Dask takes two calls that look the same for one, and cancelling one cancels both.
             self._submit(
-                part, self._run, self._packed, packed, f"{self._nonce}-{next(self._numbers)}"
+                part, run_packed, self._packed, packed, f"{self._nonce}-{next(self._numbers)}"
             )
 
     def _submit(self, chunk: Chunk, function: Any, *arguments: Any) -> None:

@@ -1,0 +1,211 @@
+"""One job on the pool: chunks in, news out.
+
+All of its state is guarded by the pool's lock: whichever lane is polled moves the news of all.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections import deque
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from gearshift._work.run_chunk import Task
+from gearshift._work.transport import pack_parts, pack_task
+from gearshift.engines.base import timed_out
+from gearshift.engines.processes import wire
+from gearshift.engines.processes.pool import died_of
+from gearshift.errors import RunClosedError, WorkerDiedError
+from gearshift.facts import Chunk, Fault, Returned, Settled
+from gearshift.host import interrupts_held
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from gearshift.engines.base import Job, Wakeup
+    from gearshift.engines.processes.pool import Pool
+    from gearshift.engines.processes.wire import Died
+    from gearshift.facts import Traits
+
+__all__ = ["Part", "ProcessLane"]
+
+_NUMBERS = itertools.count(1)
+
+
+@dataclass(slots=True, eq=False)
+class Part:
+    """Consecutive items, packed, and how far they are settled."""
+
+    lane: ProcessLane
+    first: int
+    items: Sequence[Any]
+    body: bytes
+    is_whole: bool
+    at: int  # the first that is not settled
+    round: int  # how often the lane had been revoked when it came
+
+    @property
+    def count(self) -> int:
+        """How many items."""
+        return len(self.items)
+
+    @property
+    def stop(self) -> int:
+        """Index after the last item."""
+        return self.first + len(self.items)
+
+
+class ProcessLane:
+    """See the module's head."""
+
+    def __init__(self, pool: Pool, job: Job, traits: Traits, wakeup: Wakeup) -> None:
+        """Pickle the function.
+
+        Raises:
+            TransportError: It cannot be.
+        """
+        self.number = next(_NUMBERS)
+        self.wakeup = wakeup
+        self.queued = job.queued
+        self.timeout = job.task_timeout or 0.0
+        self.packed = pack_task(Task(job.function, star=job.star, seed=job.seed)).data
+        self.waiting: deque[Part] = deque()
+        self._job = job
+        self._traits = traits
+        self._pool = pool
+        self._news: list[Settled | Returned] = []
+        self._inside = 0  # parts that wait or are with a worker
+        self._round = 1
+        self._is_closed = False
+        with pool.lock:
+            pool.add(self)
+            if self.timeout:
+                pool.watch(self.timeout)
+
+    # What the run calls
+
+    def room(self) -> int:
+        """Return how many chunks it takes now."""
+        if self._is_closed or self._pool.death:
+            return 0
+        return self.queued * self._pool.size - self._inside
+
+    def send(self, chunk: Chunk) -> None:
+        """Take a chunk; an item that cannot be pickled settles as a fault.
+
+        Raises:
+            RunClosedError: The engine was shut down.
+        """
+        if self._pool.is_ending:
+            raise RunClosedError("this ProcessExecutor was shut down while a run was using it")
+        ranges, faults = pack_parts(chunk)
+        with self._pool.lock:
+            for index, fault in faults.items():
+                self._news.append(Settled(index, [None], {index: fault}))
+                self.wakeup.set()
+            for first, items, body, is_whole in ranges:
+                self.waiting.append(Part(self, first, items, body, is_whole, first, self._round))
+                self._inside += 1
+            self._pool.assign()
+
+    def poll(self) -> Sequence[Settled | Returned]:
+        """Return what is new.
+
+        Raises:
+            WorkerDiedError: No worker can be had any more.
+        """
+        with self._pool.lock:
+            self._pool.pump()
+            if self._news:
+                if self._pool.death:
+                    self.wakeup.set()  # the death has its turn after this news
+                return self._news.copy()
+        if self._pool.death and not self._is_closed:
+            raise WorkerDiedError(self._pool.death)
+        return ()
+
+    def ack(self, count: int) -> None:
+        """Forget the first news."""
+        with self._pool.lock:
+            del self._news[:count]
+
+    def filenos(self) -> Sequence[int]:
+        """Return what is readable when anything of the pool is to be moved."""
+        return () if self._pool.is_closed else (self._pool.fileno(),)
+
+    def deadline(self) -> float | None:
+        """Return None: the keeper watches the time."""
+        return None
+
+    def work(self, seconds: float) -> None:
+        """Do nothing: nothing runs in the caller's thread."""
+
+    def revoke(self) -> None:
+        """Give back what has not started; what waits in a worker's pipe, its worker gives back."""
+        with self._pool.lock:
+            while self.waiting:
+                part = self.waiting.popleft()
+                self._inside -= 1
+                self._news.append(Returned(part.at, part.stop - part.at))
+            if not self._pool.is_closed:
+                self._pool.stamps.revoke(self.number, self._round)
+            self._round += 1
+
+    def close(self, *, kill: bool = False) -> None:
+        """Take nothing more; with `kill`, stop what runs."""
+        with interrupts_held(), self._pool.lock:
+            if not self._is_closed:
+                self._is_closed = True
+                self.revoke()
+            if kill and self._inside:
+                self._pool.kill(self)
+            if not self._inside:
+                self._pool.forget(self)
+
+    # What the pool calls, under its lock
+
+    def settle(self, part: Part, settled: Settled) -> None:
+        """Take outcomes."""
+        part.at = settled.first + len(settled.values)
+        self._news.append(settled)
+        self.wakeup.set()
+
+    def returned(self, part: Part, first: int, count: int) -> None:
+        """Take items back that a worker has not run: it leaves, or the run has no more use for them."""
+        self._again(part, first, first + count)
+        part.at = part.stop
+
+    def finished(self, part: Part) -> None:
+        """Note that a worker is done with a part."""
+        self._inside -= 1
+        if self._is_closed and not self._inside:
+            self._pool.forget(self)
+
+    def bereaved(self, part: Part, died: Died, index: int | None, pid: int) -> None:
+        """See to a part whose worker is gone; `index` is the item that it was on, if any."""
+        if index is None or not part.at <= index < part.stop or died.reason == wire.KILLED:
+            self._again(part, part.at, part.stop)
+        else:
+            error: Exception
+            if died.reason == wire.TIMED_OUT:
+                error = timed_out(self._job, index, self._traits)
+            else:
+                error = died_of(index, died, pid)
+            self._news.append(Settled(index, [None], {index: Fault(error, died.seconds)}))
+            self._again(part, index + 1, part.stop)
+            self._again(part, part.at, index)
+        self.wakeup.set()
+        self.finished(part)
+
+    def _again(self, part: Part, first: int, stop: int) -> None:
+        """Have items run by another worker, before those that wait; or give them back to a run that ends."""
+        if first >= stop:
+            return
+        if self._is_closed or part.round < self._round:
+            self._news.append(Returned(first, stop - first))
+            self.wakeup.set()
+            return
+        items = part.items[first - part.first : stop - part.first]
+        for start, these, body, is_whole in reversed(pack_parts(Chunk(first, items))[0]):
+            self.waiting.appendleft(Part(self, start, these, body, is_whole, start, self._round))
+            self._inside += 1

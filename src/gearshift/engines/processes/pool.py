@@ -1,0 +1,498 @@
+"""The parent's side of the pool: which worker has which chunks, and what came of them.
+
+    lane.send -> waiting -> assign -> worker's pipe ... worker's pipe -> pump -> lane's news
+                    ^                                                      |
+                    +-------- not begun, its worker is gone (keeper: DIED) +
+
+It has no thread: whichever lane is polled moves everything, under one lock, and wakes the
+lanes whose news it found. One epoll descriptor is readable when anything is to be done, the
+writing of a large chunk included, so that nobody ever blocks in a pipe.
+"""
+
+from __future__ import annotations
+
+import os
+import pickle
+import select
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+import warnings
+from collections import deque
+from contextlib import suppress
+from typing import TYPE_CHECKING
+
+from gearshift._work.logs import replay
+from gearshift._work.transport import unpack_outcomes
+from gearshift.engines.processes import keeper, wire
+from gearshift.engines.processes.wire import Died, FrameReader, Message, Stamps
+from gearshift.errors import WorkerDiedError
+from gearshift.host import interrupts_held
+
+if TYPE_CHECKING:
+    from gearshift.engines.processes.lane import Part, ProcessLane
+    from gearshift.engines.processes.wire import Frame
+    from gearshift.engines.processes.worker import Duties
+
+__all__ = ["Pool"]
+
+_READ_BYTES = 1 << 18
+_PIPE_BYTES = 1 << 20
+_JOINED_BYTES = 1 << 16  # to copy so much is cheaper than another system call
+_MOST_EARLY_DEATHS = 3  # in a row, of workers that never got to a task
+_KILL_SECONDS = 1.0  # for which an end that does not wait still looks whether it is over
+_TO_REAP: set[int] = set()  # keepers that are to end by themselves
+
+
+class _Worker:
+    """One worker, as the parent sees it."""
+
+    def __init__(self, slot: int, pid: int, to_fd: int, from_fd: int) -> None:
+        self.slot = slot
+        self.pid = pid
+        self.name = f"process {pid}"
+        self.to_fd = to_fd
+        self.from_fd = from_fd
+        self.reader = FrameReader()
+        self.queue: deque[Part] = deque()  # the first is being run
+        self.jobs: set[int] = set()
+        self.unsent: deque[memoryview] = deque()
+        self.is_ready = False
+        self.is_full = False  # its pipe: the rest waits in `unsent`
+        for fd in (to_fd, from_fd):
+            os.set_blocking(fd, False)
+
+
+class Pool:
+    """A keeper and its workers, from start to end."""
+
+    def __init__(self, workers: int, duties: Duties, *, method: str) -> None:
+        """Start the keeper, which starts the workers while the caller goes on.
+
+        Args:
+            workers: How many.
+            duties: What a worker has to do and to be.
+            method: "fork" from this process, as it is; or "exec" a fresh interpreter.
+        """
+        for pid in list(_TO_REAP):
+            _is_reaped(pid)
+        self.size = workers
+        self.lock = threading.RLock()
+        self.death: str = ""  # why the pool is of no more use
+        self._workers: dict[int, _Worker] = {}  # by slot
+        self._lanes: list[ProcessLane] = []
+        self._early_deaths = 0
+        self._is_ending = False
+        self._is_closed = False
+        self._pid = os.getpid()
+        stamps_fd = wire.shared_file(Stamps.size_for(workers))
+        try:
+            self.stamps = Stamps(stamps_fd, workers)
+            kind = getattr(socket, "SOCK_SEQPACKET", socket.SOCK_STREAM)
+            ours, theirs = socket.socketpair(socket.AF_UNIX, kind)
+            ours.settimeout(0)
+            self._control = ours.detach()
+            with theirs, interrupts_held():
+                if method == "fork":
+                    self._keeper = self._fork(theirs, duties)
+                else:
+                    self._keeper = _exec(theirs, stamps_fd, duties, workers)
+        finally:
+            os.close(stamps_fd)
+        self._epoll = select.epoll()
+        self._epoll.register(self._control, select.EPOLLIN)
+        self._tell(Message(wire.WANT, workers))
+
+    def _fork(self, theirs: socket.socket, duties: Duties) -> int:
+        """Fork the keeper; this thread is the only one there is."""
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", DeprecationWarning)  # 3.12 counts OpenBLAS's threads
+            pid = os.fork()
+        if pid == 0:
+            os.close(self._control)
+            keeper.begin(theirs, self.stamps, duties)
+        return pid
+
+    @property
+    def is_ending(self) -> bool:
+        """Whether no further chunk is taken."""
+        return self._is_ending
+
+    @property
+    def is_closed(self) -> bool:
+        """Whether its descriptors are gone."""
+        return self._is_closed
+
+    def fileno(self) -> int:
+        """Return the descriptor that is readable when `pump` has something to do."""
+        return self._epoll.fileno()
+
+    # Lanes
+
+    def add(self, lane: ProcessLane) -> None:
+        """Take a lane in; called under the lock, as all that follow."""
+        self._lanes.append(lane)
+
+    def watch(self, timeout: float) -> None:
+        """Have the keeper look often enough for such a `task_timeout`."""
+        self._tell(Message(wire.WATCH, seconds=min(0.05, max(0.002, timeout / 20))))
+
+    def forget(self, lane: ProcessLane) -> None:
+        """Let go of a lane of which nothing is left."""
+        if lane in self._lanes:
+            self._lanes.remove(lane)
+            for worker in self._workers.values():
+                if lane.number in worker.jobs:
+                    worker.jobs.discard(lane.number)
+                    self._write(worker, wire.header(wire.FORGET, lane.number))
+        self._end_if_idle()
+
+    def kill(self, lane: ProcessLane) -> None:
+        """Stop what runs of a lane."""
+        for worker in self._workers.values():
+            if worker.queue and worker.queue[0].lane is lane:
+                self._tell(Message(wire.KILL, worker.slot, lane.number))
+
+    # The pump
+
+    def pump(self) -> None:
+        """Move everything that can be moved without waiting."""
+        if self._is_closed:
+            return
+        for fd, event in self._epoll.poll(0):
+            if fd == self._control:
+                self._hear()
+                continue
+            worker = next((w for w in self._workers.values() if fd in {w.to_fd, w.from_fd}), None)
+            if worker is None:
+                continue
+            if fd == worker.from_fd:
+                self._read(worker)
+            elif event & select.EPOLLOUT:
+                self._go_on_writing(worker)
+            elif worker.is_full:  # it is gone; the keeper tells
+                worker.unsent.clear()
+                self._go_on_writing(worker)
+        self.assign()
+        self._end_if_idle()
+
+    def assign(self) -> None:
+        """Give waiting parts to the workers that have the least, one lane after another."""
+        while self._workers and not self.death:
+            lane = next((lane for lane in self._lanes if lane.waiting), None)
+            if lane is None:
+                return
+            worker = min(self._workers.values(), key=lambda worker: len(worker.queue))
+            if len(worker.queue) >= lane.queued:
+                return
+            self._give(worker, lane, lane.waiting.popleft())
+            self._lanes.remove(lane)
+            self._lanes.append(lane)
+        if not self._workers and any(lane.waiting for lane in self._lanes):
+            self._tell(Message(wire.WANT, self.size))  # they had left, having been idle
+
+    def _give(self, worker: _Worker, lane: ProcessLane, part: Part) -> None:
+        parts = []
+        if lane.number not in worker.jobs:
+            worker.jobs.add(lane.number)
+            meta = pickle.dumps((lane.timeout,))
+            parts += [wire.header(wire.JOB, lane.number, 0, len(meta), len(lane.packed)), meta]
+            parts.append(lane.packed)
+        worker.queue.append(part)
+        meta = pickle.dumps((part.count, part.is_whole, part.round))
+        head = wire.header(wire.CHUNK, lane.number, part.first, len(meta), len(part.body))
+        self._write(worker, b"".join([*parts, head, meta]), part.body)
+
+    def _write(self, worker: _Worker, *pieces: bytes) -> None:
+        """Write as much as the pipe takes, and the rest when it takes more."""
+        if sum(map(len, pieces)) < _JOINED_BYTES:
+            pieces = (b"".join(pieces),)
+        is_first = not worker.unsent
+        worker.unsent.extend(memoryview(piece) for piece in pieces if piece)
+        if is_first:
+            self._go_on_writing(worker)
+
+    def _go_on_writing(self, worker: _Worker) -> None:
+        unsent = worker.unsent
+        try:
+            while unsent:
+                written = os.write(worker.to_fd, unsent[0])
+                if written < len(unsent[0]):
+                    unsent[0] = unsent[0][written:]
+                else:
+                    unsent.popleft()
+        except BlockingIOError:
+            pass
+        except OSError:  # it is gone; the keeper tells
+            unsent.clear()
+        if bool(unsent) != worker.is_full:
+            worker.is_full = not worker.is_full
+            if worker.is_full:
+                self._epoll.register(worker.to_fd, select.EPOLLOUT)
+            else:
+                self._epoll.unregister(worker.to_fd)
+
+    def _read(self, worker: _Worker) -> None:
+        """Take what a worker has written."""
+        while True:
+            try:
+                data = os.read(worker.from_fd, _READ_BYTES)
+            except BlockingIOError:
+                return
+            except OSError:
+                data = b""
+            if not data:
+                with suppress(OSError, KeyError):
+                    self._epoll.unregister(worker.from_fd)
+                return
+            for frame in worker.reader.feed(data):
+                self._take(worker, frame)
+            if len(data) < _READ_BYTES:
+                return
+
+    def _take(self, worker: _Worker, frame: Frame) -> None:
+        if frame.kind == wire.SAID:
+            replay(frame.body)
+        elif frame.kind == wire.READY:
+            worker.is_ready = True
+        elif frame.kind == wire.BROKEN:
+            words = frame.body.decode("utf-8", "replace")
+            self._break(f"the initializer of a worker of processes raised {words}")
+        else:
+            self._early_deaths = 0
+            part = worker.queue[0]
+            if frame.kind == wire.PART:
+                count, is_last, *rest = pickle.loads(frame.meta)
+                sent = len(part.body) if part.at == part.first else 0
+                settled = unpack_outcomes(
+                    frame.first, count, frame.body, tuple(rest), (worker.name, sent)
+                )
+                part.lane.settle(part, settled)
+            else:
+                count, is_last = pickle.loads(frame.meta)
+                part.lane.returned(part, frame.first, count)
+            if is_last:
+                worker.queue.popleft()
+                part.lane.finished(part)
+
+    # The keeper's words
+
+    def _hear(self) -> None:
+        """Take what the keeper says."""
+        while True:
+            try:
+                data, fds = self._receive()
+            except BlockingIOError:
+                return
+            except OSError:
+                data, fds = b"", []
+            if len(data) < wire.MESSAGE_BYTES:
+                self._lose_keeper()
+                return
+            message = Message.unpack(data)
+            if message.kind == wire.WORKER:
+                self._welcome(_Worker(message.a, message.b, *fds))
+            elif message.kind == wire.DIED:
+                status = (message.b & 0xFFFFFFFF) - ((message.b & 0x80000000) << 1)
+                index = None if message.d == -2 else message.d  # noqa: PLR2004 - as it is sent
+                died = Died(message.b >> 32, status, message.c, index, message.seconds)
+                self._bury(message.a, died)
+
+    def _receive(self) -> tuple[bytes, list[int]]:
+        """Return the keeper's next message, and the descriptors with it.
+
+        Raises:
+            BlockingIOError: There is none yet.
+            OSError: The keeper is gone.
+        """
+        # No socket object is kept: a garbage collection that finds our run would close it first.
+        control = socket.socket(fileno=self._control)
+        try:
+            data, fds, _, _ = socket.recv_fds(control, wire.MESSAGE_BYTES, 2)
+            return data, fds
+        finally:
+            control.detach()
+
+    def _welcome(self, worker: _Worker) -> None:
+        self._workers[worker.slot] = worker
+        for fd in (worker.to_fd, worker.from_fd):
+            with suppress(ImportError, OSError, AttributeError):
+                import fcntl
+
+                fcntl.fcntl(fd, fcntl.F_SETPIPE_SZ, _PIPE_BYTES)
+        self._epoll.register(worker.from_fd, select.EPOLLIN)
+
+    def _bury(self, slot: int, died: Died) -> None:
+        """Take a worker's last outcomes, and see to what it had."""
+        worker = self._workers.pop(slot, None)
+        if worker is None:
+            return
+        self._read(worker)
+        self._drop(worker)
+        is_early = died.reason == wire.CRASHED and (
+            not worker.is_ready or died.item == wire.LOADING
+        )
+        if is_early:
+            self._early_deaths += 1
+        if is_early and self._early_deaths >= _MOST_EARLY_DEATHS:
+            where = "rebuilding the function" if died.item == wire.LOADING else "starting"
+            self._break(
+                f"{self._early_deaths} workers of processes in a row died while {where} "
+                f"({_how(died)}): nothing was run. What the function's module or the initializer "
+                'does at its start kills the process; on="serial" shows where'
+            )
+        for place, part in enumerate(worker.queue):
+            index = died.item if place == 0 and died.item != wire.LOADING else None
+            part.lane.bereaved(part, died, index, worker.pid)
+
+    def _lose_keeper(self) -> None:
+        """End: nobody would tell of deaths any more."""
+        for worker in self._workers.values():  # it would have told of their deaths
+            with suppress(ProcessLookupError):
+                os.kill(worker.pid, signal.SIGKILL)
+        if self._is_ending:
+            self._close()
+            return
+        self._break("the keeper of the workers of processes died, and with it the pool")
+        self._close()
+
+    def _break(self, why: str) -> None:
+        """Be of no more use, and say why to every lane."""
+        self.death = self.death or why
+        for lane in self._lanes:
+            lane.wakeup.set()
+
+    # The end
+
+    def end(self, *, kill: bool) -> None:
+        """Begin to end: when nothing is under way any more, or now."""
+        with interrupts_held(), self.lock:
+            self._is_ending = True
+            if kill:
+                self._tell(Message(wire.EXIT, 1))
+                self._close()
+                until = time.monotonic() + _KILL_SECONDS
+                while not _is_reaped(self._keeper) and time.monotonic() < until:
+                    time.sleep(0.0005)
+            else:
+                self._end_if_idle()
+
+    def wait_ended(self) -> None:
+        """Return when no process is left."""
+        while True:
+            with interrupts_held(), self.lock:
+                self.pump()
+                if self._is_closed:
+                    break
+            select.select([self._epoll], [], [], 1.0)
+        with suppress(ChildProcessError):
+            if self._keeper in _TO_REAP:
+                os.waitpid(self._keeper, 0)
+                _TO_REAP.discard(self._keeper)
+
+    def _end_if_idle(self) -> None:
+        if not self._is_ending or self._is_closed:
+            return
+        if not any(worker.queue for worker in self._workers.values()):
+            self._tell(Message(wire.EXIT, 0))
+            self._close()
+
+    def _close(self) -> None:
+        """Let go of every descriptor: what is left sees that and ends."""
+        if self._is_closed:
+            return
+        for lane in self._lanes:
+            lane.wakeup.set()
+        self.disown()
+
+    def disown(self) -> None:
+        """Close the descriptors: at the end, in a forked child, or where nobody holds the engine any more.
+
+        Takes no lock, and closes each once, whoever else does the same at this moment.
+        """
+        self._is_closed = True
+        if os.getpid() == self._pid:
+            _TO_REAP.add(self._keeper)
+        while self._workers:
+            with suppress(KeyError):
+                _, worker = self._workers.popitem()
+                os.close(worker.to_fd)
+                os.close(worker.from_fd)
+        self._lanes.clear()  # they hold us, and the wake-ups of their runs
+        self.stamps.close()
+        control, self._control = self._control, -1
+        if control >= 0:
+            os.close(control)
+        self._epoll.close()
+
+    def _drop(self, worker: _Worker) -> None:
+        for fd in (worker.to_fd, worker.from_fd):
+            with suppress(OSError, KeyError):
+                self._epoll.unregister(fd)
+            with suppress(OSError):
+                os.close(fd)
+
+    def _tell(self, message: Message) -> None:
+        with suppress(OSError):  # it is gone, as reading will show
+            os.write(self._control, message.pack())
+
+
+def _exec(theirs: socket.socket, stamps_fd: int, duties: Duties, workers: int) -> int:
+    """Start the keeper as a program of its own, and return its pid."""
+    data = pickle.dumps((sys.argv, duties))
+    duties_fd = wire.shared_file(len(data))
+    try:
+        os.pwrite(duties_fd, data, 0)
+        fds = (theirs.fileno(), stamps_fd, duties_fd)
+        program = (
+            f"import sys; sys.path[:] = {sys.path!r}\n"
+            "from gearshift.engines.processes.keeper import main\n"
+            f"main({', '.join(map(str, fds))}, {workers})"
+        )
+        flags = subprocess._args_from_interpreter_flags()  # type: ignore[attr-defined]  # noqa: SLF001
+        child = subprocess.Popen(  # noqa: S603 - this very interpreter
+            [sys.executable, *flags, "-c", program], pass_fds=fds, stdin=subprocess.DEVNULL
+        )
+        child.returncode = 0  # it is waited for here, by its pid
+        return child.pid
+    finally:
+        os.close(duties_fd)
+
+
+def _is_reaped(pid: int) -> bool:
+    """Whether a keeper has ended; then nothing is left of it."""
+    try:
+        done, _ = os.waitpid(pid, os.WNOHANG)
+    except ChildProcessError:  # somebody else waited for it
+        done = pid
+    if done == pid:
+        _TO_REAP.discard(pid)
+    return done == pid
+
+
+def died_of(index: int, died: Died, pid: int) -> WorkerDiedError:
+    """Return the error of an item whose worker died."""
+    return WorkerDiedError(
+        f"item {index}: the worker of processes that ran it (pid {pid}) {_how(died)} after {died.seconds:.3g} s"
+        f"{_cause(died)}. The other items are not lost; retries= tries this one again"
+    )
+
+
+def _how(died: Died) -> str:
+    if died.status >= 0:
+        return f"left with exit code {died.status}"
+    with suppress(ValueError):
+        return f"got {signal.Signals(-died.status).name}"
+    return f"got signal {-died.status}"
+
+
+def _cause(died: Died) -> str:
+    causes = {
+        -signal.SIGKILL: ", often out of memory",
+        -signal.SIGSEGV: ", a fault in C code",
+        -signal.SIGABRT: ", a fault in C code",
+    }
+    return causes.get(died.status, "")

@@ -1,0 +1,330 @@
+"""What a worker process does: read a chunk, run it, write what came of it.
+
+    pipe in --JOB, CHUNK, FORGET--> worker --PART, RETURNED, SAID--> pipe out
+
+Before each item it stamps which one that is, so that its death costs that item alone.
+Outcomes go out at least every 50 ms, so a death costs little beside. It ends when its pipe
+ends, when it was idle for long, after so many tasks, or when it has grown too large.
+"""
+
+from __future__ import annotations
+
+import os
+import pickle
+import select
+import signal
+import sys
+import threading
+import time
+from contextlib import suppress
+from contextvars import Context
+from dataclasses import dataclass
+from functools import partial
+from itertools import compress, count, filterfalse
+from operator import setitem
+from typing import TYPE_CHECKING, Any
+
+from gearshift._work.logs import Ears, flush_lines, listen
+from gearshift._work.run_chunk import ChunkRun, Task
+from gearshift._work.scope import DEPTH_VARIABLE, Scope
+from gearshift._work.shares import limit_threads, reseed
+from gearshift._work.transport import pack_outcomes, unpack_item, unpack_task
+from gearshift.engines.processes import wire
+from gearshift.errors import TransportError
+from gearshift.facts import Chunk, Fault, Settled
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from gearshift.engines.processes.wire import Stamps
+
+__all__ = ["Duties", "work"]
+
+PART_SECONDS = 0.05
+_READ_BYTES = 1 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class Duties:
+    """What a worker has to do and to be.
+
+    Attributes:
+        initializer: Pickled: a function and its arguments, called at the start.
+        ears: What the parent has set up to hear.
+        threads: Threads for BLAS and OpenMP.
+        max_tasks: Tasks after which it is replaced, or None.
+        memory_limit: Bytes above which it is replaced, or None.
+        idle_seconds: How long it waits for work before it leaves, or None.
+    """
+
+    initializer: bytes
+    ears: Ears
+    threads: int
+    max_tasks: int | None = None
+    memory_limit: int | None = None
+    idle_seconds: float | None = None
+
+
+def work(duties: Duties, stamps: Stamps, slot: int, to_read: int, to_write: int) -> None:
+    """Be a worker until there is no more to do."""
+    signal.signal(signal.SIGINT, lambda _number, _frame: None)  # the parent's; not SIG_IGN,
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)  # which programs that tasks start would have too
+    worker = _Worker(duties, stamps, slot, to_read, to_write)
+    try:
+        if worker.begin():
+            worker.run()
+    except BrokenPipeError:  # the parent is gone, or has no more use for it
+        pass
+    finally:
+        stamps.clear(slot)
+        worker.end()
+
+
+class _Leave(Exception):  # noqa: N818 - not an error: the worker is done
+    """The worker is to leave, with this status."""
+
+    def __init__(self, status: int) -> None:
+        super().__init__(status)
+        self.status = status
+
+
+class _Worker:
+    """One worker's state."""
+
+    def __init__(
+        self, duties: Duties, stamps: Stamps, slot: int, to_read: int, to_write: int
+    ) -> None:
+        self._duties = duties
+        self._stamps = stamps
+        self._slot = slot
+        self._to_read = to_read
+        self._to_write = to_write
+        self._guard = threading.Lock()  # tasks may log from threads of theirs
+        self._jobs: dict[int, tuple[bytes, float]] = {}
+        self._tasks: dict[int, Task | Exception] = {}
+        self._scope = Scope(name=f"process {os.getpid()}")
+        self._done = 0
+        self._round = 0  # in which the chunk was sent; see `Stamps.revoke`
+        self._stamp = partial(setitem, stamps.words, stamps.word_of(slot))
+
+    def begin(self) -> bool:
+        """Set the process up; return whether that went well."""
+        os.environ[DEPTH_VARIABLE] = "1"
+        with suppress(OSError, ValueError):
+            sys.stdin = open(os.devnull, encoding="utf-8")  # noqa: SIM115, PTH123 - for the process's life
+        listen(self._duties.ears, self._say, self._scope.name)
+        limit_threads(self._duties.threads)
+        reseed()
+        try:
+            function, arguments = pickle.loads(self._duties.initializer)
+            if function is not None:
+                function(*arguments)
+        except BaseException as error:
+            words = f"{type(error).__name__}: {error}"
+            self._write(wire.BROKEN, body=words.encode("utf-8", "replace"))
+            return False
+        self._write(wire.READY)
+        return True
+
+    def run(self) -> None:
+        """Serve frames until the pipe ends.
+
+        Raises:
+            SystemExit: It leaves for another reason, which its status says.
+        """
+        try:
+            while True:
+                self._wait()
+                head = self._read(wire.HEADER_BYTES)
+                if not head:
+                    return
+                kind, job, first, meta_bytes, body_bytes = wire.read_header(head)
+                meta, body = self._read(meta_bytes), self._read(body_bytes)
+                if kind == wire.JOB:
+                    self._jobs[job] = body, *pickle.loads(meta)
+                elif kind == wire.FORGET:
+                    self._jobs.pop(job, None)
+                    self._tasks.pop(job, None)
+                else:
+                    self._serve(job, first, meta, body)
+        except _Leave as leave:
+            raise SystemExit(leave.status) from None
+
+    def end(self) -> None:
+        """Close what tasks made here."""
+        with suppress(BaseException):
+            self._scope.close()
+        with suppress(BaseException):
+            flush_lines()
+
+    def _wait(self) -> None:
+        """Wait for a frame, unless that takes too long.
+
+        Raises:
+            _Leave: It does.
+        """
+        if self._duties.idle_seconds is not None:
+            poll = select.poll()
+            poll.register(self._to_read, select.POLLIN)
+            if not poll.poll(self._duties.idle_seconds * 1000):
+                raise _Leave(wire.IDLE_STATUS)
+
+    def _serve(self, job: int, first: int, meta: bytes, body: bytes) -> None:
+        """Run a chunk.
+
+        Raises:
+            _Leave: After that it is to be replaced.
+        """
+        length, is_whole, self._round = pickle.loads(meta)
+        timeout = self._jobs[job][1]
+        if self._is_revoked(job):
+            self._return(job, first, length)
+            return
+        self._stamps.begin_chunk(self._slot, job, time.monotonic(), timeout)
+        self._stamp(wire.LOADING)
+        task = self._task(job)
+        if isinstance(task, Exception):
+            faults = dict.fromkeys(range(first, first + length), Fault(task))
+            self._send(job, Settled(first, [None] * length, faults), is_last=True)
+        elif is_whole:
+            self._run(job, task, Chunk(first, pickle.loads(body)))
+        else:
+            self._run_each(job, task, first, pickle.loads(body))
+
+    def _task(self, job: int) -> Task | Exception:
+        """Return the function, rebuilt once a job, or why it cannot be."""
+        task = self._tasks.get(job)
+        if task is None:
+            try:
+                task = unpack_task(self._jobs[job][0])
+            except TransportError as error:
+                task = error
+            self._tasks[job] = task
+        return task
+
+    def _run(self, job: int, task: Task, chunk: Chunk, *, is_end: bool = True) -> None:
+        """Run items that are at hand, and send what comes of them.
+
+        Raises:
+            _Leave: After that it is to be replaced.
+        """
+        left = None if self._duties.max_tasks is None else self._duties.max_tasks - self._done
+        first, stop = chunk.first, chunk.first + len(chunk.items)
+        if left is not None and left < len(chunk.items):
+            chunk = Chunk(first, chunk.items[:left])
+        run = ChunkRun(task, chunk, self._scope, Context(), stamped=self._stamped)
+        end = first + len(chunk.items)
+        while not run.is_done:
+            run.advance(PART_SECONDS)
+            at = run.index
+            settled = run.take()
+            assert settled is not None
+            self._done += len(settled.values)
+            leaves = at == end and end < stop
+            if at < stop and not leaves:
+                leaves = self._is_too_large()
+            if at < end and (leaves or self._is_revoked(job)):
+                run.end()
+                end = at
+            self._send(job, settled, is_last=is_end and at == stop)
+            if at == end:
+                break
+        if end < stop:
+            self._return(job, end, stop - end, is_last=is_end)
+        if (self._is_spent() or self._is_too_large()) and (is_end or end < stop):
+            raise _Leave(wire.RETIRED_STATUS)
+
+    def _run_each(self, job: int, task: Task, first: int, items: Sequence[bytes]) -> None:
+        """Rebuild and run items one by one: what they are made of may not let itself be rebuilt.
+
+        Raises:
+            _Leave: After that it is to be replaced.
+        """
+        for index, data in enumerate(items, first):
+            is_last = index == first + len(items) - 1
+            self._stamp(index + 1)
+            try:
+                item = unpack_item(data, index)
+            except TransportError as error:
+                self._send(job, Settled(index, [None], {index: Fault(error)}), is_last=is_last)
+                continue
+            rest = first + len(items) - index - 1
+            self._run(job, task, Chunk(index, (item,)), is_end=is_last)
+            if rest and (self._is_spent() or self._is_revoked(job)):
+                self._return(job, index + 1, rest)
+                if self._is_spent():
+                    raise _Leave(wire.RETIRED_STATUS)
+                return
+
+    def _stamped(self, items: Iterable[Any], index: int) -> Iterable[Any]:
+        """Return the items, each stamped when it is taken: one C call each, some 50 ns."""
+        return compress(items, filterfalse(self._stamp, count(index + 1)))
+
+    def _is_revoked(self, job: int) -> bool:
+        """Whether the run has no more use for the chunk."""
+        return self._stamps.is_revoked(job, self._round)
+
+    def _is_spent(self) -> bool:
+        limit = self._duties.max_tasks
+        return limit is not None and self._done >= limit
+
+    def _is_too_large(self) -> bool:
+        """Whether the process has grown above its limit (resident, from /proc where there is one)."""
+        if self._duties.memory_limit is None:
+            return False
+        with suppress(OSError, ValueError):
+            with open("/proc/self/statm", "rb") as file:  # noqa: PTH123 - read once a chunk
+                pages = int(file.read().split()[1])
+            return pages * os.sysconf("SC_PAGE_SIZE") > self._duties.memory_limit
+        return False
+
+    def _send(self, job: int, settled: Settled, *, is_last: bool) -> None:
+        """Write outcomes."""
+        parts = pack_outcomes(settled, stamp=lambda index: self._stamp(index + 1))
+        if is_last:
+            self._stamp(0)  # before the parent can know that it is idle
+        meta = (len(settled.values), is_last, *parts[1:])
+        self._write(wire.PART, job, settled.first, pickle.dumps(meta), parts[0])
+
+    def _return(self, job: int, first: int, length: int, *, is_last: bool = True) -> None:
+        """Give items back that have not begun."""
+        self._stamp(0)
+        self._write(wire.RETURNED, job, first, pickle.dumps((length, is_last)))
+
+    def _say(self, frame: bytes) -> None:
+        """Write what was logged or printed, at once."""
+        with suppress(OSError):  # the parent is gone
+            self._write(wire.SAID, body=frame)
+
+    def _write(
+        self, kind: int, job: int = 0, first: int = 0, meta: bytes = b"", body: bytes = b""
+    ) -> None:
+        """Write a frame whole; waits while the consumer is away.
+
+        Raises:
+            BrokenPipeError: The parent is gone.
+        """
+        head = wire.header(kind, job, first, len(meta), len(body))
+        with self._guard:
+            if len(body) < _READ_BYTES:
+                _write_all(self._to_write, head + meta + body)
+            else:
+                _write_all(self._to_write, head + meta)
+                _write_all(self._to_write, body)
+
+    def _read(self, size: int) -> bytes:
+        """Read so many bytes, or none at the pipe's end."""
+        data = os.read(self._to_read, size) if size else b""
+        if len(data) == size:
+            return data
+        parts = [data]
+        while data and (size := size - len(data)):
+            data = os.read(self._to_read, min(size, _READ_BYTES))
+            parts.append(data)
+        return b"".join(parts) if data else b""
+
+
+def _write_all(fd: int, data: bytes) -> None:
+    left = memoryview(data)
+    while left:
+        left = left[os.write(fd, left) :]
