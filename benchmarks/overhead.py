@@ -16,28 +16,24 @@ One file, though long, so that all parts measure in one way.
 
 from __future__ import annotations
 
-import argparse
 import asyncio
-import json
 import multiprocessing
 import multiprocessing.pool
 import os
-import platform
 import statistics
 import subprocess
 import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from functools import partial
 from importlib import import_module
-from importlib.util import find_spec
 from itertools import islice
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import psutil
+from harness import Row, is_installed, rounds_of, row, run
 
 import gearshift as gs
 from gearshift.host import cores
@@ -46,35 +42,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
 
 OPTIONAL = ("joblib", "loky")  # peers that may be missing
-RESULTS = Path(__file__).parent / "results"
 MIB = 2**20
-
-
-@dataclass(frozen=True, kw_only=True)
-class Row:
-    """One figure: the median of some rounds, and what it should be."""
-
-    part: str
-    name: str
-    unit: str
-    median: float
-    least: float
-    most: float
-    floor: float | None = None
-    goal: float | None = None
-    note: str = ""
-    more_is_better: bool = False
-
-    @property
-    def verdict(self) -> str:
-        """Whether the figure reaches its goal or its floor, or neither."""
-        if self.floor is None or self.goal is None:
-            return ""
-        sign = -1 if self.more_is_better else 1
-        if sign * self.median <= sign * self.goal:
-            return "PASS, goal reached"
-        reaches_floor = sign * self.median <= sign * self.floor
-        return "PASS, short of the goal" if reaches_floor else "SHORT of the floor"
 
 
 @dataclass(frozen=True)
@@ -94,56 +62,13 @@ QUICK = Size(rounds=3, imports=3, items=200_000, results=100_000, pause_seconds=
 
 
 def main(argv: Sequence[str]) -> None:
-    """Measure the parts asked for, print the rows, and save them if asked."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("parts", nargs="*", choices=[*PARTS, []], help="all if none is named")
-    parser.add_argument(
-        "--quick", action="store_true", help="fewer rounds and items; too few for a claim"
-    )
-    parser.add_argument(
-        "--save", metavar="NAME", help="write results/NAME.json and results/NAME.md"
-    )
-    options = parser.parse_args(argv)
-    rows: list[Row] = []
-    for name in options.parts or PARTS:
-        print(f"measuring {name} ...", file=sys.stderr)
-        rows += PARTS[name](QUICK if options.quick else FULL)
-    text = _page(rows, quick=options.quick)
-    print(text)
-    if options.save:
-        RESULTS.mkdir(exist_ok=True)
-        saved = [{**asdict(each), "verdict": each.verdict} for each in rows]
-        facts = {**_machine(), "quick": options.quick, "rows": saved}
-        (RESULTS / f"{options.save}.json").write_text(
-            json.dumps(facts, indent=1) + "\n", encoding="utf-8"
-        )
-        (RESULTS / f"{options.save}.md").write_text(text, encoding="utf-8")
+    """Measure the parts asked for."""
+    parts = {name: partial(_sized, measure) for name, measure in PARTS.items()}
+    run("Overhead", __doc__, parts, OPTIONAL, argv)
 
 
-def rounds_of(candidates: dict[str, Callable[[], float]], rounds: int) -> dict[str, list[float]]:
-    """Let candidates take turns, each once before the rounds that count."""
-    seconds: dict[str, list[float]] = {name: [] for name in candidates}
-    for number in range(-1, rounds):
-        for name, measure in candidates.items():
-            taken = measure()
-            if number >= 0:
-                seconds[name].append(taken)
-    return seconds
-
-
-def row(part: str, name: str, unit: str, values: Sequence[float], **more: Any) -> Row:
-    """Return the row of some rounds."""
-    return Row(
-        part=part,
-        name=name,
-        unit=unit,
-        median=statistics.median(values),
-        least=min(values),
-        most=max(values),
-        **more,
-    )
+def _sized(measure: Callable[[Size], list[Row]], quick: bool) -> list[Row]:
+    return measure(QUICK if quick else FULL)
 
 
 # Imports
@@ -169,7 +94,7 @@ FOREIGN_MODULES = (
 def measure_imports(size: Size) -> list[Row]:
     """Return the seconds beyond a bare interpreter, each in fresh interpreters."""
     there = {
-        name: code for name, code in IMPORTS.items() if name not in OPTIONAL or _is_installed(name)
+        name: code for name, code in IMPORTS.items() if name not in OPTIONAL or is_installed(name)
     }
     candidates: dict[str, Callable[[], float]] = {"bare": partial(_interpreter_seconds, "pass")}
     candidates |= {name: partial(_interpreter_seconds, code) for name, code in there.items()}
@@ -235,7 +160,7 @@ def measure_trivial(size: Size) -> list[Row]:
     )
     add("multiprocessing.Pool.map", partial(_pool_map, multiprocessing.Pool), many)
     add("concurrent.futures.ThreadPoolExecutor.map", _executor_map, fewer)
-    if _is_installed("joblib"):
+    if is_installed("joblib"):
         add('joblib.Parallel, prefer="threads"', _joblib, fewer)
     seconds = rounds_of(candidates, size.rounds)
     plain = [1e6 * each / many for each in seconds.pop("plain loop")]
@@ -406,9 +331,12 @@ def measure_waiting(size: Size) -> list[Row]:
     }
     fixed = []
     for count in THREAD_COUNTS:
-        for name, run in (("ThreadPoolExecutor", _executor_wait), ("mp.ThreadPool", _pool_wait)):
+        for name, wait_on in (
+            ("ThreadPoolExecutor", _executor_wait),
+            ("mp.ThreadPool", _pool_wait),
+        ):
             fixed.append(f"{name}({count})")
-            candidates[fixed[-1]] = partial(_seconds_of, partial(run, count), size.calls)
+            candidates[fixed[-1]] = partial(_seconds_of, partial(wait_on, count), size.calls)
     seconds = rounds_of(candidates, max(3, size.rounds // 2))
     rates = {name: [size.calls / each for each in taken] for name, taken in seconds.items()}
     best = max(fixed, key=lambda name: statistics.median(rates[name]))
@@ -455,66 +383,6 @@ PARTS: dict[str, Callable[[Size], list[Row]]] = {
     "memory": measure_memory,
     "waiting": measure_waiting,
 }
-
-
-TABLE_HEAD = ("| | median | unit | floor | goal | | |", "|---|---|---|---|---|---|---|")
-
-
-def _page(rows: Sequence[Row], *, quick: bool) -> str:
-    """Return the rows as a Markdown page."""
-    machine = _machine()
-    absent = [name for name in OPTIONAL if not _is_installed(name)]
-    lines = [
-        "# Overhead",
-        "",
-        (
-            f"{machine['cores']} cores, {machine['system']}, {machine['python']}. Medians; least and "
-            "most in brackets. Ratios of rows of one run are what counts: the machine's speed changes."
-        ),
-    ]
-    if quick:
-        lines += ["", "A quick run: too few rounds for a claim."]
-    if absent:
-        lines += ["", f"Not installed, so not measured: {', '.join(absent)}."]
-    for part in dict.fromkeys(each.part for each in rows):
-        lines += ["", f"## {part.capitalize()}", "", *TABLE_HEAD]
-        lines += [_line(each) for each in rows if each.part == part]
-    return "\n".join(lines) + "\n"
-
-
-def _line(each: Row) -> str:
-    spread = "" if each.least == each.most else f" ({_number(each.least)} to {_number(each.most)})"
-    wanted = ["" if number is None else _number(number) for number in (each.floor, each.goal)]
-    cells = [
-        each.name,
-        f"{_number(each.median)}{spread}",
-        each.unit,
-        *wanted,
-        each.verdict,
-        each.note,
-    ]
-    return f"| {' | '.join(cells)} |"
-
-
-def _number(value: float) -> str:
-    if abs(value) >= 1000:
-        return f"{value:,.0f}"
-    if abs(value) >= 10:
-        return f"{value:.1f}"
-    return f"{value:.2f}" if abs(value) >= 1 else f"{value:.3f}"
-
-
-def _machine() -> dict[str, Any]:
-    """Say what the figures depend on, and nothing that names the machine."""
-    return {
-        "cores": cores(),
-        "system": platform.system(),
-        "python": f"{platform.python_implementation()} {platform.python_version()}",
-    }
-
-
-def _is_installed(name: str) -> bool:
-    return find_spec(name) is not None
 
 
 if __name__ == "__main__":

@@ -1,0 +1,428 @@
+"""Measure the process pool beside its peers in the same run.
+
+    python benchmarks/processes.py                         all parts, some minutes
+    python benchmarks/processes.py trivial start           two of them
+    python benchmarks/processes.py --quick                 a first look
+    python benchmarks/processes.py --save processes-2cores also into results/
+
+Parts: `start` (first result of a fresh program), `trivial` (x*x, as it comes and one item a
+message), `millisecond` (4,000 tasks of 1 ms of CPU), `skewed` (a heavy tail last), `arrays`
+(8 MB and 100 KB, in and out), `death` (a worker killed in 200 tasks), `orphans` (the parent
+killed). As many workers as there are cores. Pools are warm but for `start`; candidates take turns
+in every round. Peers that are not installed are left out (requirements.txt).
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import signal
+import statistics
+import subprocess
+import sys
+import textwrap
+import time
+from concurrent.futures import ProcessPoolExecutor
+from contextlib import ExitStack, suppress
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+import psutil
+from harness import Row, is_installed, rounds_of, row, run
+
+import gearshift as gs
+from gearshift.host import cores
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+OPTIONAL = ("joblib", "loky", "mpire", "pebble", "numpy")
+WORKERS = cores()
+HANG_SECONDS = 8.0
+
+
+def main(argv: Sequence[str]) -> None:
+    """Measure the parts asked for."""
+    run("Processes", __doc__, PARTS, OPTIONAL, argv)
+
+
+# What they run
+
+
+def square(item: int) -> int:
+    return item * item
+
+
+def spin(seconds: float) -> float:
+    until = time.process_time() + seconds
+    while time.process_time() < until:
+        pass
+    return seconds
+
+
+def add_one(array: Any) -> Any:
+    return array + 1
+
+
+def maps(stack: ExitStack) -> dict[str, Any]:
+    """Return warm pools by name, each as a function like `map`; they end with the stack."""
+    ours = stack.enter_context(gs.engines.ProcessExecutor(WORKERS))
+    found: dict[str, Any] = {"gearshift": lambda fn, items: list(gs.map(fn, items, on=ours))}
+    fork = multiprocessing.get_context("fork")
+    pool = stack.enter_context(fork.Pool(WORKERS))
+    found["multiprocessing.Pool.map"] = pool.map
+    executor = stack.enter_context(ProcessPoolExecutor(WORKERS, fork))
+    found["concurrent.futures"] = lambda fn, items: list(executor.map(fn, items))
+    if is_installed("joblib"):
+        import joblib
+
+        parallel = stack.enter_context(joblib.Parallel(n_jobs=WORKERS))
+        found["joblib"] = lambda fn, items: parallel(joblib.delayed(fn)(item) for item in items)
+    if is_installed("loky"):
+        import loky
+
+        theirs = stack.enter_context(loky.ProcessPoolExecutor(WORKERS))
+        found["loky"] = lambda fn, items: list(theirs.map(fn, items))
+    if is_installed("mpire"):
+        import mpire
+
+        workers = stack.enter_context(mpire.WorkerPool(WORKERS, keep_alive=True))
+        found["mpire"] = lambda fn, items: workers.map(fn, [(item,) for item in items])
+    for each in found.values():
+        each(square, range(4 * WORKERS))
+    return found
+
+
+def seconds_of(call: Callable[[], object]) -> float:
+    started = time.perf_counter()
+    call()
+    return time.perf_counter() - started
+
+
+# Parts
+
+
+def measure_start(quick: bool) -> list[Row]:
+    """First result of a fresh program; the peers as they start themselves."""
+    programs = {
+        "gearshift": "next(iter(gs.map(abs, range(8), on='processes')))",
+        "concurrent.futures, fork": "next(Pool(2, ctx('fork')).map(abs, range(8)))",
+        "concurrent.futures, forkserver": "next(Pool(2, ctx('forkserver')).map(abs, range(8)))",
+    }
+    imports = {"gearshift": "import gearshift as gs"}
+    other = "from concurrent.futures import ProcessPoolExecutor as Pool; from multiprocessing import get_context as ctx"
+    if is_installed("loky"):
+        programs["loky"] = "next(get_reusable_executor(2).map(abs, range(8)))"
+        imports["loky"] = "from loky import get_reusable_executor"
+
+    def measure(name: str) -> float:
+        code = f"""
+            import os, time
+            if __name__ == "__main__":
+                {imports.get(name, other)}
+                {programs[name]}
+                print(time.time(), flush=True)
+                os._exit(0)
+        """
+        started = time.time()
+        child = subprocess.Popen(
+            [sys.executable, "-c", textwrap.dedent(code)],
+            stdout=subprocess.PIPE,
+            text=True,
+            start_new_session=True,
+        )
+        assert child.stdout is not None
+        with child.stdout:
+            then = float(child.stdout.readline())
+        with suppress(ProcessLookupError):
+            os.killpg(child.pid, signal.SIGKILL)  # some leave workers behind, who hold the pipe
+        child.wait()
+        return (then - started) * 1e3
+
+    got = rounds_of({name: partial(measure, name) for name in programs}, 3 if quick else 9)
+    fork, server = (
+        statistics.median(got[f"concurrent.futures, {name}"]) for name in ("fork", "forkserver")
+    )
+    return [
+        row(
+            "start",
+            name,
+            "ms to the first result",
+            values,
+            **({"floor": server, "goal": fork} if name == "gearshift" else {}),
+        )
+        for name, values in got.items()
+    ]
+
+
+def measure_trivial(quick: bool) -> list[Row]:
+    """x*x: as each pool takes it by itself, and one item a message."""
+    count, single = (100_000, 2_000) if quick else (1_000_000, 10_000)
+    slow = 20_000 if not quick else 2_000
+    rounds = 3 if quick else 5
+    with ExitStack() as stack:
+        pools = maps(stack)
+        counts = {
+            name: count if name in {"gearshift", "multiprocessing.Pool.map"} else slow
+            for name in pools
+        }
+        got = rounds_of(
+            {name: partial(_micros_an_item, each, counts[name]) for name, each in pools.items()},
+            rounds,
+        )
+        rows = [
+            row(
+                "trivial",
+                f"{name}, as it comes",
+                "µs an item",
+                values,
+                note=f"{counts[name]:,} items",
+                **({"floor": 0.30, "goal": 0.15} if name == "gearshift" else {}),
+            )
+            for name, values in got.items()
+        ]
+        ours = stack.enter_context(gs.engines.ProcessExecutor(WORKERS))
+        list(gs.map(square, range(100), on=ours))
+        singly = {
+            "gearshift": partial(
+                _micros_an_item,
+                lambda fn, items: list(gs.map(fn, items, on=ours, chunksize=1)),
+                single,
+            ),
+            "concurrent.futures": partial(_micros_an_item, pools["concurrent.futures"], single),
+        }
+        rows += [
+            row(
+                "trivial",
+                f"{name}, one item a message",
+                "µs an item",
+                values,
+                **({"floor": 15.0, "goal": 10.5} if name == "gearshift" else {}),
+            )
+            for name, values in rounds_of(singly, rounds).items()
+        ]
+        return rows
+
+
+def _micros_an_item(each: Any, count: int) -> float:
+    return seconds_of(lambda: each(square, range(count))) / count * 1e6
+
+
+def _percent(each: Any, tasks: Sequence[float], ideal: float) -> float:
+    return 100 * ideal / seconds_of(lambda: each(spin, tasks))
+
+
+def _efficiency(
+    part: str, tasks: Sequence[float], rounds: int, floor: float, goal: float
+) -> list[Row]:
+    """Rows of the work over what the workers could have done in that time."""
+    with ExitStack() as stack:
+        pools = maps(stack)
+        ideal = max(sum(tasks) / WORKERS, *tasks)
+        got = rounds_of(
+            {name: partial(_percent, each, tasks, ideal) for name, each in pools.items()},
+            rounds,
+        )
+    return [
+        row(
+            part,
+            name,
+            f"% of {WORKERS} ideal processes",
+            values,
+            more_is_better=True,
+            **({"floor": floor, "goal": goal} if name == "gearshift" else {}),
+        )
+        for name, values in got.items()
+    ]
+
+
+def measure_millisecond(quick: bool) -> list[Row]:
+    """Tasks of 1 ms of CPU time."""
+    return _efficiency("millisecond", [0.001] * (400 if quick else 4000), 3, 82.0, 88.0)
+
+
+def measure_skewed(quick: bool) -> list[Row]:
+    """Many short tasks, and a heavy tail last."""
+    tasks = [0.001] * (200 if quick else 1500) + [0.02] * 40 + [0.1] * (2 * WORKERS)
+    return _efficiency("skewed", tasks, 3, 88.0, 95.0)
+
+
+def measure_arrays(quick: bool) -> list[Row]:
+    """NumPy arrays there and back."""
+    if not is_installed("numpy"):
+        return []
+    import numpy as np
+
+    rows = []
+    for name, size, many, floor, goal in (
+        ("8 MB", 8_000_000, 6 if quick else 30, 3.0, 6.0),
+        ("100 KB", 100_000, 50 if quick else 1000, 3.0, 8.0),
+    ):
+        arrays = [np.ones(size // 8) for _ in range(min(many, 30))]
+        items = [arrays[place % len(arrays)] for place in range(many)]
+        gigabytes = 2 * many * size / 1e9
+        with ExitStack() as stack:
+            pools = maps(stack)
+            got = rounds_of(
+                {
+                    label: partial(_gigabytes_a_second, each, items, gigabytes)
+                    for label, each in pools.items()
+                },
+                3,
+            )
+        peer = statistics.median(got["concurrent.futures"])
+        rows += [
+            row(
+                "arrays", f"{label}, {name} arrays", "GB/s in plus out", values, more_is_better=True
+            )
+            for label, values in got.items()
+        ]
+        ratios = [value / peer for value in got["gearshift"]]
+        rows.append(
+            row(
+                "arrays",
+                f"gearshift over concurrent.futures, {name} arrays",
+                "times",
+                ratios,
+                floor=floor,
+                goal=goal,
+                more_is_better=True,
+            )
+        )
+    return rows
+
+
+def _gigabytes_a_second(each: Any, items: Sequence[Any], gigabytes: float) -> float:
+    return gigabytes / seconds_of(lambda: each(add_one, items))
+
+
+DEATH = """
+    import os, signal, sys, time
+    def task(item):
+        time.sleep(0.002)
+        if item == 50:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return item
+    if __name__ == "__main__":
+        got = 0
+        try:
+            {code}
+        except BaseException as error:
+            pass
+        print(got, flush=True)
+        os._exit(0)
+"""
+DEATHS = {
+    "gearshift": (
+        "import gearshift as gs; run = gs.map(task, range(200), on='processes', errors='return'); "
+        "got = sum(not isinstance(value, gs.Failure) for value in run)"
+    ),
+    "multiprocessing": (
+        "import multiprocessing as m; got = len(m.get_context('fork').Pool(2).map(task, range(200)))"
+    ),
+    "concurrent.futures": (
+        "from concurrent.futures import ProcessPoolExecutor as P; import multiprocessing as m; "
+        "pool = P(2, m.get_context('fork')); futures = [pool.submit(task, i) for i in range(200)]; "
+        "got = sum(f.exception() is None for f in futures)"
+    ),
+    "joblib": (
+        "import joblib; "
+        "got = len(joblib.Parallel(n_jobs=2)(joblib.delayed(task)(i) for i in range(200)))"
+    ),
+    "pebble": (
+        "import pebble; pool = pebble.ProcessPool(2); "
+        "futures = [pool.schedule(task, args=(i,)) for i in range(200)]; "
+        "got = sum(f.exception() is None for f in futures)"
+    ),
+}
+
+
+def measure_death(quick: bool) -> list[Row]:
+    """Who still has what when a worker is killed at item 50 of 200."""
+    rows = []
+    for name, code in DEATHS.items():
+        if not is_installed(name.partition(".")[0]):
+            continue
+        child = subprocess.Popen(
+            [sys.executable, "-c", textwrap.dedent(DEATH).format(code=code)],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            text=True,
+            start_new_session=True,
+        )
+        note = ""
+        try:
+            out, _ = child.communicate(timeout=HANG_SECONDS)
+        except subprocess.TimeoutExpired:
+            out, note = "0", "hangs"
+        with suppress(ProcessLookupError):
+            os.killpg(child.pid, signal.SIGKILL)
+        child.wait()
+        lost = 200 - int(out or 0)
+        bounds = {"floor": 1.0, "goal": 1.0} if name == "gearshift" else {}
+        rows.append(row("death", name, "results lost of 200", [float(lost)], note=note, **bounds))
+    return rows
+
+
+ORPHANS = """
+    import os, signal, time
+    def task(item):
+        time.sleep(0.05)
+        return item
+    if __name__ == "__main__":
+        {code}
+        print(next(values), flush=True)
+        os.kill(os.getpid(), signal.SIGKILL)
+"""
+LOSERS = {
+    "gearshift": (
+        "import gearshift as gs; values = iter(gs.map(task, range(10**6), on='processes'))"
+    ),
+    "concurrent.futures": (
+        "from concurrent.futures import ProcessPoolExecutor as P; import multiprocessing as m; "
+        "pool = P(2, m.get_context('fork')); values = pool.map(task, range(1000))"
+    ),
+    "joblib": (
+        "import joblib; work = (joblib.delayed(task)(i) for i in range(1000)); "
+        "values = joblib.Parallel(2, return_as='generator')(work)"
+    ),
+}
+
+
+def measure_orphans(quick: bool) -> list[Row]:
+    """Processes that are still there two seconds after the parent got SIGKILL."""
+    rows = []
+    for name, code in LOSERS.items():
+        if not is_installed(name.partition(".")[0]):
+            continue
+        child = subprocess.Popen(
+            [sys.executable, "-c", textwrap.dedent(ORPHANS).format(code=code)],
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            start_new_session=True,
+        )
+        child.wait()
+        time.sleep(2.0)
+        left = 0
+        for process in psutil.process_iter():
+            with suppress(psutil.Error, ProcessLookupError):
+                left += os.getsid(process.pid) == child.pid
+        with suppress(ProcessLookupError):
+            os.killpg(child.pid, signal.SIGKILL)
+        bounds = {"floor": 0.0, "goal": 0.0} if name == "gearshift" else {}
+        rows.append(row("orphans", name, "processes left", [float(left)], **bounds))
+    return rows
+
+
+PARTS = {
+    "start": measure_start,
+    "trivial": measure_trivial,
+    "millisecond": measure_millisecond,
+    "skewed": measure_skewed,
+    "arrays": measure_arrays,
+    "death": measure_death,
+    "orphans": measure_orphans,
+}
+
+if __name__ == "__main__":
+    main(sys.argv[1:])
