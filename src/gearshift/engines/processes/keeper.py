@@ -29,6 +29,7 @@ from gearshift.engines.processes.worker import Duties, work
 
 __all__ = ["Keeper", "begin", "main"]
 
+_NEVER = float("inf")
 END_SECONDS = 0.5  # for idle workers to close what they have, where the end is not to wait
 PARENT_SECONDS = 1.0  # between two looks at whether the parent is still there, beside its socket
 
@@ -61,7 +62,7 @@ class Keeper:
         self._wanted = 0
         self._tick_seconds = PARENT_SECONDS
         self._is_ending = False
-        self._kill_at = float("inf")
+        self._kill_at = _NEVER
         self._noted, self._note = os.pipe()
         for fd in (self._noted, self._note):
             os.set_blocking(fd, False)
@@ -81,11 +82,10 @@ class Keeper:
                 with suppress(BlockingIOError):
                     os.read(self._noted, 4096)
             if self._control.fileno() in ready and not self._hear():
-                if not self._is_ending:
-                    break  # the parent is gone
-                poll.unregister(self._control)  # it has let go, and waits for us
+                poll.unregister(self._control)  # it has let go, and waits for us; or it is gone
+                self._end(kill=not self._is_ending)
             if os.getppid() != self._parent:
-                break
+                self._end(kill=True)
             self._time_out()
             self._reap()
             self._fill()
@@ -117,14 +117,21 @@ class Keeper:
         elif message.kind == wire.KILL:
             self._kill(slot=message.a, job=message.b)
         elif message.kind == wire.EXIT:
-            self._is_ending = True
-            self._wanted = 0
-            if message.a:  # who is idle ends by itself, and closes what tasks made there
-                self._kill_at = time.monotonic() + END_SECONDS
-                for worker in self._workers.values():
-                    if self._stamps.item(worker.slot) is not None:
-                        os.kill(worker.pid, signal.SIGKILL)
+            self._end(kill=bool(message.a))
         return True
+
+    def _end(self, *, kill: bool) -> None:
+        """Begin to end; with `kill` whoever runs something is killed, now.
+
+        Who is idle sees the end of its pipe, and closes what tasks made there; but not for ever.
+        """
+        self._is_ending = True
+        self._wanted = 0
+        if kill and self._kill_at == _NEVER:
+            self._kill_at = time.monotonic() + END_SECONDS
+            for worker in self._workers.values():
+                if self._stamps.item(worker.slot) is not None:
+                    os.kill(worker.pid, signal.SIGKILL)
 
     def _kill(self, *, slot: int, job: int) -> None:
         """Kill the worker of a slot if it is on that job, as the parent believed."""

@@ -64,11 +64,11 @@ class ProcessLane:
         Raises:
             TransportError: It cannot be.
         """
-        self.number = next(_NUMBERS)
-        self.wakeup = wakeup
-        self.queued = job.queued
-        self.timeout = job.task_timeout or 0.0
-        self.packed = pack_task(Task(job.function, star=job.star, seed=job.seed)).data
+        self.number: int = next(_NUMBERS)
+        self.wakeup: Wakeup = wakeup
+        self.queued: int = job.queued
+        self.timeout: float = job.task_timeout or 0.0
+        self.packed: bytes = pack_task(Task(job.function, star=job.star, seed=job.seed)).data
         self.waiting: deque[Part] = deque()
         self._job = job
         self._traits = traits

@@ -33,6 +33,8 @@ from gearshift.errors import WorkerDiedError
 from gearshift.host import interrupts_held
 
 if TYPE_CHECKING:
+    from contextlib import AbstractContextManager
+
     from gearshift.engines.processes.lane import Part, ProcessLane
     from gearshift.engines.processes.wire import Frame
     from gearshift.engines.processes.worker import Duties
@@ -79,8 +81,8 @@ class Pool:
         """
         for pid in list(_TO_REAP):
             _is_reaped(pid)
-        self.size = workers
-        self.lock = threading.RLock()
+        self.size: int = workers
+        self.lock: AbstractContextManager[bool] = threading.RLock()
         self.death: str = ""  # why the pool is of no more use
         self._workers: dict[int, _Worker] = {}  # by slot
         self._lanes: list[ProcessLane] = []
@@ -90,7 +92,7 @@ class Pool:
         self._pid = os.getpid()
         stamps_fd = wire.shared_file(Stamps.size_for(workers))
         try:
-            self.stamps = Stamps(stamps_fd, workers)
+            self.stamps: Stamps = Stamps(stamps_fd, workers)
             kind = getattr(socket, "SOCK_SEQPACKET", socket.SOCK_STREAM)
             ours, theirs = socket.socketpair(socket.AF_UNIX, kind)
             ours.settimeout(0)
