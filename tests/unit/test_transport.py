@@ -25,7 +25,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gearshift._work import transport
+from gearshift._work import pickling, transport
 from gearshift._work.run_chunk import Task
 from gearshift._work.scope import DEPTH_VARIABLE, Scope, is_nested
 from gearshift._work.transport import (
@@ -345,7 +345,7 @@ def test_plain_pickle_does_the_rest(monkeypatch: pytest.MonkeyPatch) -> None:
 
     monkeypatch.setattr(cloudpickle, "dumps", refuse)
     items = [1, "a", Point(1), [Point(2)], len, Point]
-    assert pickle.loads(transport._dumps(items)[0]) == items
+    assert pickle.loads(pickling.dumps_noting(items)[0]) == items
 
 
 @pytest.mark.parametrize(
@@ -358,7 +358,7 @@ def test_plain_pickle_does_the_rest(monkeypatch: pytest.MonkeyPatch) -> None:
     ids=["built-in", "object", "class"],
 )
 def test_built_in_types_are_known(value: Any, is_plain: bool) -> None:
-    assert transport._dumps(value)[1] is is_plain
+    assert pickling.dumps_noting(value)[1] is is_plain
 
 
 # What cannot be sent

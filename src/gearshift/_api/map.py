@@ -1,4 +1,7 @@
-"""`gs.map` and `gs.each`: one function over many inputs."""
+"""`gs.map` and `gs.each`: one function over many inputs.
+
+Over 400 lines, most of them the options: what each means, and what is refused, by name and value.
+"""
 
 from __future__ import annotations
 

@@ -6,6 +6,7 @@
 The pump calls it in its steps, in the consumer's thread; it has no thread of its own. What
 is pickled is pickled at once, since the consumer may change a value that it was given.
 By index, items are compared with what they were (as JSON); by `key`, only the keys count.
+Over 400 lines because the two ways to know an item share how outcomes are kept.
 """
 
 from __future__ import annotations
@@ -21,8 +22,6 @@ from bisect import bisect_right
 from collections import Counter, deque
 from contextlib import suppress
 from dataclasses import dataclass
-from functools import partial
-from types import FunctionType, MethodType, ModuleType
 from typing import TYPE_CHECKING, Any
 
 from gearshift._run.journal_file import (
@@ -32,8 +31,15 @@ from gearshift._run.journal_file import (
     read_meta,
     translated,
 )
-from gearshift._work.run_chunk import name_of
-from gearshift._work.transport import dumps
+from gearshift._run.journal_items import (
+    first_change,
+    identity,
+    plain,
+    shown,
+    storable,
+    undigested,
+)
+from gearshift._work.pickling import dumps
 from gearshift.errors import JournalError, JournalMismatchError
 from gearshift.facts import LEFT, message_of, type_name
 
@@ -48,9 +54,6 @@ __all__ = ["Journal", "JournalSummary", "Logbook"]
 COMMIT_SECONDS = 0.1
 COMMIT_SHARE = 0.1  # of the time may go into committing more often
 AWAY_SECONDS = 0.05  # a consumer that was away so long between two steps may be again
-_SHOWN_CHARACTERS = 200
-_EXACT_AS_TEXT = {"datetime", "decimal", "fractions", "ipaddress", "pathlib", "uuid"}  # modules
-_LONG_ITEM_CHARACTERS = 1 << 10  # on average, from which on long items are kept as digests
 
 
 @dataclass(frozen=True, slots=True)
@@ -178,7 +181,7 @@ class Journal:
         Raises:
             JournalError: It cannot be written, or is another function's, or somebody has it.
         """
-        connection = Connection(self.path, _identity(job, self.key))
+        connection = Connection(self.path, identity(job, self.key))
         try:
             book = (_ByIndex if self.key is None else _ByKey)(self, connection)
             if total is not None:
@@ -242,8 +245,8 @@ class Logbook:
         """Note an item that failed for good."""
         key = self._name(failure.index)
         self._failed.add(key)
-        words = (_shown(failure.item), type_name(failure.exception), message_of(failure.exception))
-        self._pending["failed"].append((key, *map(_storable, words), failure.attempts))
+        words = (shown(failure.item), type_name(failure.exception), message_of(failure.exception))
+        self._pending["failed"].append((key, *map(storable, words), failure.attempts))
 
     def tick(self, now: float) -> None:
         """Commit if that is due: when it takes a tenth of the time at most, and every 100 ms.
@@ -428,19 +431,19 @@ class _ByIndex(Logbook):
             until = min(low + count, stop)
             before = self._items(low)[at - low : until - low]
             part = items[at - first : until - first]
-            now = json.loads(_undigested(part), parse_constant=str)
-            offset = None if before == now else _first_change(before, now, part)
+            now = json.loads(undigested(part), parse_constant=str)
+            offset = None if before == now else first_change(before, now, part)
             if offset is not None:
                 raise JournalMismatchError(
-                    f"item {at + offset} is {_shown(items[at - first + offset])}, and journal {self._connection.path} "
-                    f"has {_shown(before[offset])} at that place: the inputs have changed. "
+                    f"item {at + offset} is {shown(items[at - first + offset])}, and journal {self._connection.path} "
+                    f"has {shown(before[offset])} at that place: the inputs have changed. "
                     "Say gs.Journal(path, key=...) where their order may change, or begin a new journal"
                 )
             at = until
             if until == low + count:
                 self._seen.popleft()
         if at < stop:
-            self._pending["items"].append((at, stop - at, _plain(items[at - first :])))
+            self._pending["items"].append((at, stop - at, plain(items[at - first :])))
 
 
 class _ByKey(Logbook):
@@ -498,7 +501,7 @@ class _ByKey(Logbook):
         key = self._key(item)
         if isinstance(key, bool) or not isinstance(key, str | int):
             raise TypeError(
-                f"the journal's key of item {_shown(item)} is {key!r}: it must be text or a whole number"
+                f"the journal's key of item {shown(item)} is {key!r}: it must be text or a whole number"
             )
         name = json.dumps(key)
         self._times[name] += 1
@@ -523,119 +526,3 @@ def _pickled(values: Sequence[Any]) -> bytes:
         return pickle.dumps(list(values), pickle.HIGHEST_PROTOCOL)
     except Exception:
         return dumps(list(values))  # such as of a class made in a function
-
-
-def _identity(job: Job, key: Callable[[Any], Any] | None) -> dict[str, Any]:
-    """Return what a journal is of, as plain values: another one is not to go on with it."""
-    function: Any = job.function
-    arguments: list[Any] = []
-    while isinstance(function, partial):
-        arguments.append([list(function.args), function.keywords])
-        function = function.func
-    kind = function if hasattr(function, "__qualname__") else type(function)
-    arguments += _held_by(function)
-    return {
-        "function": f"{kind.__module__}:{kind.__qualname__}",
-        "arguments": json.loads(_plain(arguments)),
-        "star": job.star,
-        "seed": job.seed,
-        "key": None if key is None else name_of(key),
-    }
-
-
-def _plain(values: Sequence[Any]) -> str:
-    """Return values as canonical JSON; of what JSON does not have, only the type counts."""
-    text = _undigested(values)
-    if len(text) <= _LONG_ITEM_CHARACTERS * len(values):
-        return text
-    return f"[{','.join(map(_digest_if_long, values))}]"
-
-
-def _held_by(function: Any) -> list[Any]:
-    """Return what a function has beside its code: `make(2)` and `make(3)` are two functions.
-
-    Only text and numbers: a list that it fills would be another one at the second call.
-    """
-    held: list[Any] = []
-    for owner in (getattr(function, "__self__", None), function):
-        if not isinstance(owner, type | ModuleType | FunctionType | MethodType):
-            held += sorted(getattr(owner, "__dict__", {}).items())
-    function = getattr(function, "__func__", function)
-    for cell in getattr(function, "__closure__", None) or ():
-        with suppress(ValueError):  # a variable that has no value yet
-            held.append(cell.cell_contents)
-    held += getattr(function, "__defaults__", None) or ()
-    held += sorted((getattr(function, "__kwdefaults__", None) or {}).items())
-    return [each for each in held if _is_fixed(each)]
-
-
-def _is_fixed(value: Any) -> bool:
-    """Say whether it is text or a number, or a name with one."""
-    last = value[-1] if type(value) is tuple and value else value
-    return type(last) in {str, bytes, int, float, bool}
-
-
-def _undigested(values: Sequence[Any]) -> str:
-    """Return values as canonical JSON, however long."""
-    try:
-        return _ENCODER.encode(list(values))
-    except (TypeError, ValueError, RecursionError):  # keys that cannot be sorted, a circle
-        return f"[{','.join(map(_plain_one, values))}]"
-
-
-def _first_change(before: list[Any], now: list[Any], items: Sequence[Any]) -> int | None:
-    """Return the place of the first item that is another than before, or None.
-
-    Whether an item was kept as a digest depends on those that were pulled with it, which is
-    another set in every run: so one that is not the same as text may be the same as a digest.
-    """
-    for offset, (was, is_now) in enumerate(zip(before, now, strict=True)):
-        if was != is_now and was != _digest(_plain_one(items[offset])):
-            return offset
-    return None
-
-
-def _plain_one(value: Any) -> str:
-    try:
-        return _ENCODER.encode(value)
-    except (TypeError, ValueError, RecursionError):
-        return _ENCODER.encode(_type_of(value))
-
-
-def _digest_if_long(value: Any) -> str:
-    text = _plain_one(value)
-    return text if len(text) < _LONG_ITEM_CHARACTERS else _ENCODER.encode(_digest(text))
-
-
-def _digest(text: str) -> dict[str, str]:
-    import hashlib
-
-    return {"blake2b": hashlib.blake2b(text.encode(), digest_size=16).hexdigest()}
-
-
-def _type_of(value: Any) -> dict[str, str]:
-    """Return what counts of a value that JSON does not have: its type and, where its text is exact, that."""
-    kind = type(value)
-    known = {"type": f"{kind.__module__}.{kind.__qualname__}"}
-    if isinstance(value, bytes):
-        known["hex"] = value.hex()
-    elif kind.__module__ in _EXACT_AS_TEXT or kind is complex:
-        known["text"] = str(value)
-    return known
-
-
-def _storable(text: str) -> str:
-    """Return text that SQLite takes: file names that are not UTF-8 bring lone surrogates into messages."""
-    return text.encode("utf-8", "backslashreplace").decode()
-
-
-def _shown(value: Any) -> str:
-    """Write something for people: short, and even where its `repr` fails."""
-    try:
-        text = repr(value)
-    except Exception:
-        text = f"a {type(value).__qualname__}"
-    return text if len(text) <= _SHOWN_CHARACTERS else f"{text[: _SHOWN_CHARACTERS - 3]}..."
-
-
-_ENCODER = json.JSONEncoder(sort_keys=True, separators=(",", ":"), default=_type_of)

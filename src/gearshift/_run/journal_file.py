@@ -12,6 +12,7 @@ the file is as one of the last commits left it (https://www.sqlite.org/wal.html)
 One writer: a POSIX lock on a file beside it, which dies with its process and which forked
 workers do not inherit. Closing any descriptor of a locked file drops the lock, so that file is
 not the database, which SQLite opens and closes as it likes; and it is opened by us alone.
+Over 400 lines because file and lock are told from each other's errors.
 """
 
 from __future__ import annotations

@@ -8,24 +8,24 @@ The standard pickle does the common case. What it cannot do, or what is made of 
 that live in `__main__` or a notebook cell, goes by value with cloudpickle: function and
 items must agree on such a class, so both go the same way. Whatever cannot travel is
 found item by item and charged to that item alone.
+Over 400 lines because what one side packs the other unpacks.
 """
 
 from __future__ import annotations
 
 import hashlib
-import io
 import os
 import pickle
 import traceback
 from contextlib import suppress
 from contextvars import Context
 from dataclasses import dataclass, replace
-from types import FunctionType
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import cloudpickle
 
 from gearshift._work.logs import overhear
+from gearshift._work.pickling import PROTOCOL, dumps_noting, dumps_plain
 from gearshift._work.run_chunk import ChunkRun, Task, name_of
 from gearshift._work.scope import DEPTH_VARIABLE, Scope
 from gearshift.errors import RemoteError, TransportError
@@ -40,7 +40,6 @@ __all__ = [
     "PackedOutcome",
     "PackedTask",
     "RemoteTraceback",
-    "dumps",
     "pack_items",
     "pack_outcomes",
     "pack_parts",
@@ -55,7 +54,6 @@ __all__ = [
 
 _E = TypeVar("_E", bound=BaseException)
 
-_PROTOCOL = pickle.HIGHEST_PROTOCOL
 _KEPT_TASKS = 8  # unpickled functions that a worker keeps for the next chunk
 
 
@@ -143,15 +141,6 @@ class PackedOutcome:
         return (0 if self.whole is None else len(self.whole)) + each
 
 
-def dumps(value: Any) -> bytes:
-    """Pickle a value, by value what cannot be imported elsewhere.
-
-    Raises:
-        Exception: It cannot be pickled.
-    """
-    return _dumps(value)[0]
-
-
 def pack_task(task: Task) -> PackedTask:
     """Pickle the function.
 
@@ -159,7 +148,7 @@ def pack_task(task: Task) -> PackedTask:
         TransportError: It, or something it refers to, cannot be pickled.
     """
     try:
-        data = cloudpickle.dumps((task.function, task.star, task.seed), _PROTOCOL)
+        data = cloudpickle.dumps((task.function, task.star, task.seed), PROTOCOL)
     except Exception as exception:
         raise TransportError(
             f"function {name_of(task.function)} cannot be sent to another process: {_words(exception)}. "
@@ -185,7 +174,7 @@ def pack_items(chunk: Chunk, *, singly: bool = False) -> tuple[list[PackedItems]
         try:
             return [
                 PackedItems(
-                    chunk.first, len(chunk.items), chunk.attempt, _dumps(list(chunk.items))[0]
+                    chunk.first, len(chunk.items), chunk.attempt, dumps_noting(list(chunk.items))[0]
                 )
             ], {}
         except BaseException:  # noqa: S110 - some item is at fault: the loop below finds out which
@@ -203,7 +192,7 @@ def pack_items(chunk: Chunk, *, singly: bool = False) -> tuple[list[PackedItems]
 
     for index, item in enumerate(chunk.items, chunk.first):
         try:
-            good.append(_dumps(item)[0])
+            good.append(dumps_noting(item)[0])
         except BaseException as exception:
             close_range(index)
             faults[index] = Fault(_transport_error(f"item {index}", item, exception))
@@ -266,7 +255,7 @@ def pack_parts(
         First index, items, bytes and whether they are together, for ranges of consecutive items
         that can be sent; and a fault, by index, for each item that cannot.
     """
-    whole = _dumps_plain(chunk.items)
+    whole = dumps_plain(chunk.items)
     if whole is not None:
         return [(chunk.first, chunk.items, whole, True)], {}
     ranges, faults = pack_items(chunk, singly=True)
@@ -274,7 +263,7 @@ def pack_parts(
     for packed in ranges:
         offset = packed.first - chunk.first
         items = chunk.items[offset : offset + packed.count]
-        parts.append((packed.first, items, pickle.dumps(packed.each, _PROTOCOL), False))
+        parts.append((packed.first, items, pickle.dumps(packed.each, PROTOCOL), False))
     return parts, faults
 
 
@@ -291,19 +280,19 @@ def pack_outcomes(
         The bytes, whether the values are together in them, faults by index, wall and CPU seconds.
     """
     faults = {index: _pack_fault(fault) for index, fault in settled.failed.items()}
-    data = _dumps_plain(settled.values)
+    data = dumps_plain(settled.values)
     is_whole = data is not None
     if data is None:
         each: list[bytes | None] = []
         for index, value in enumerate(settled.values, settled.first):
             stamp(index)
             try:
-                each.append(_dumps(value)[0])
+                each.append(dumps_noting(value)[0])
             except BaseException as exception:
                 each.append(None)
                 what = f"the result of item {index}"
                 faults[index] = _pack_fault(Fault(_transport_error(what, value, exception)))
-        data = pickle.dumps(each, _PROTOCOL)
+        data = pickle.dumps(each, PROTOCOL)
     return data, is_whole, tuple(faults.items()), settled.busy_seconds, settled.cpu_seconds
 
 
@@ -414,7 +403,7 @@ def _settled(
 def why_unpicklable(result: Any) -> str | None:
     """Return why a result cannot travel, or None."""
     try:
-        _dumps(result)
+        dumps_noting(result)
     except Exception as exception:
         return f"its results ({type(result).__qualname__}) cannot be pickled: {_words(exception)}"
     return None
@@ -495,7 +484,7 @@ def _pack_settled(settled: Settled, items: PackedItems) -> PackedOutcome:
     """Pickle outcomes: together if they are of built-in types alone, else one by one."""
     faults = {index: _pack_fault(fault) for index, fault in settled.failed.items()}
     try:
-        data, is_plain = _dumps(list(settled.values))
+        data, is_plain = dumps_noting(list(settled.values))
     except BaseException:
         is_plain = False
     if is_plain:
@@ -503,7 +492,7 @@ def _pack_settled(settled: Settled, items: PackedItems) -> PackedOutcome:
     each: list[bytes | None] = []
     for index, value in enumerate(settled.values, settled.first):
         try:
-            each.append(_dumps(value)[0])
+            each.append(dumps_noting(value)[0])
         except BaseException as exception:
             each.append(None)
             faults[index] = _pack_fault(
@@ -553,7 +542,7 @@ def _dump_exception(exception: BaseException) -> bytes | None:
     """
     for value in (exception, _Stripped(exception)):
         with suppress(BaseException):
-            data = _dumps(value)[0]
+            data = dumps_noting(value)[0]
             if type(pickle.loads(data)) is type(exception):
                 return data
     return None
@@ -570,7 +559,7 @@ class _Stripped:
         state = {}
         for name, value in vars(exception).items():
             with suppress(BaseException):
-                pickle.loads(_dumps(value)[0])
+                pickle.loads(dumps_noting(value)[0])
                 state[name] = value
         return _rebuild_exception, (type(exception), exception.args, state)
 
@@ -594,80 +583,6 @@ def _unpack_fault(fault: PackedFault) -> Fault:
         for note in fault.notes:
             exception.add_note(note)
     return Fault(_caused(exception, RemoteTraceback(fault.traceback)), fault.seconds)
-
-
-# Pickling
-
-
-class _ByValue(Exception):  # noqa: N818 - a signal between the two functions below
-    """What is pickled refers to something that the other side cannot import."""
-
-
-class _Pickler(pickle.Pickler):
-    """The standard pickler, noting what is not of a built-in type."""
-
-    is_plain = True
-
-    def reducer_override(self, obj: Any) -> Any:
-        """See every object that is not of a built-in type.
-
-        Raises:
-            _ByValue: The other side could not import it.
-        """
-        self.is_plain = False
-        home = obj.__module__ if isinstance(obj, type | FunctionType) else type(obj).__module__
-        if home == "__main__" or _travels_by_value(home):
-            raise _ByValue
-        return NotImplemented
-
-
-class _NotPlain(Exception):  # noqa: N818 - a signal
-    """There is something else than built-in types."""
-
-
-class _PlainPickler(pickle.Pickler):
-    """Takes built-in types alone, and stops before anything of another is called."""
-
-    def reducer_override(self, obj: Any) -> Any:
-        """Stop.
-
-        Raises:
-            _NotPlain: Always.
-        """
-        raise _NotPlain
-
-
-def _dumps_plain(values: Sequence[Any]) -> bytes | None:
-    """Pickle values together, or return None where one is not of built-in types alone."""
-    buffer = io.BytesIO()
-    try:
-        _PlainPickler(buffer, _PROTOCOL).dump(
-            values if type(values) in {list, tuple, range} else list(values)
-        )
-    except BaseException:
-        return None
-    return buffer.getvalue()
-
-
-def _travels_by_value(module: str | None) -> bool:
-    """Whether the module was registered with cloudpickle, itself or its package."""
-    registered = cloudpickle.list_registry_pickle_by_value()
-    return (
-        bool(registered)
-        and module is not None
-        and any(module == name or module.startswith(f"{name}.") for name in registered)
-    )
-
-
-def _dumps(value: Any) -> tuple[bytes, bool]:
-    """Pickle; also return whether built-in types are all there is."""
-    buffer = io.BytesIO()
-    pickler = _Pickler(buffer, _PROTOCOL)
-    try:
-        pickler.dump(value)
-    except Exception:
-        return cloudpickle.dumps(value, _PROTOCOL), False
-    return buffer.getvalue(), pickler.is_plain
 
 
 def _transport_error(what: str, value: Any, exception: BaseException) -> TransportError:

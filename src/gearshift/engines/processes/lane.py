@@ -14,7 +14,7 @@ from gearshift._work.run_chunk import Task
 from gearshift._work.transport import pack_parts, pack_task
 from gearshift.engines.base import timed_out
 from gearshift.engines.processes import wire
-from gearshift.engines.processes.pool import died_of
+from gearshift.engines.processes.deaths import died_of
 from gearshift.errors import RunClosedError, WorkerDiedError
 from gearshift.facts import Chunk, Fault, Returned, Settled
 from gearshift.host import interrupts_held

@@ -6,7 +6,8 @@
 
 It has no thread: whichever lane is polled moves everything, under one lock, and wakes the
 lanes whose news it found. One epoll descriptor is readable when anything is to be done, the
-writing of a large chunk included, so that nobody ever blocks in a pipe.
+writing of a large chunk included, so that nobody ever blocks in a pipe. Over 400 lines
+because what it moves is one state, under one lock.
 """
 
 from __future__ import annotations
@@ -28,8 +29,8 @@ from typing import TYPE_CHECKING
 from gearshift._work.logs import replay
 from gearshift._work.transport import unpack_outcomes
 from gearshift.engines.processes import keeper, wire
+from gearshift.engines.processes.deaths import how
 from gearshift.engines.processes.wire import Died, FrameReader, Message, Stamps
-from gearshift.errors import WorkerDiedError
 from gearshift.host import interrupts_held
 
 if TYPE_CHECKING:
@@ -343,7 +344,7 @@ class Pool:
             where = "rebuilding the function" if died.item == wire.LOADING else "starting"
             self._break(
                 f"{self._early_deaths} workers of processes in a row died while {where} "
-                f"({_how(died)}): nothing was run. What the function's module or the initializer "
+                f"({how(died)}): nothing was run. What the function's module or the initializer "
                 'does at its start kills the process; on="serial" shows where'
             )
         for place, part in enumerate(worker.queue):
@@ -473,28 +474,3 @@ def _is_reaped(pid: int) -> bool:
     if done == pid:
         _TO_REAP.discard(pid)
     return done == pid
-
-
-def died_of(index: int, died: Died, pid: int) -> WorkerDiedError:
-    """Return the error of an item whose worker died."""
-    return WorkerDiedError(
-        f"item {index}: the worker of processes that ran it (pid {pid}) {_how(died)} after {died.seconds:.3g} s"
-        f"{_cause(died)}. The other items are not lost; retries= tries this one again"
-    )
-
-
-def _how(died: Died) -> str:
-    if died.status >= 0:
-        return f"left with exit code {died.status}"
-    with suppress(ValueError):
-        return f"got {signal.Signals(-died.status).name}"
-    return f"got signal {-died.status}"
-
-
-def _cause(died: Died) -> str:
-    causes = {
-        -signal.SIGKILL: ", often out of memory",
-        -signal.SIGSEGV: ", a fault in C code",
-        -signal.SIGABRT: ", a fault in C code",
-    }
-    return causes.get(died.status, "")
