@@ -106,13 +106,13 @@ def measure_start(quick: bool) -> list[Row]:
     """First result of a fresh program; the peers as they start themselves."""
     programs = {
         "gearshift": "next(iter(gs.map(abs, range(8), on='processes')))",
-        "concurrent.futures, fork": "next(Pool(2, ctx('fork')).map(abs, range(8)))",
-        "concurrent.futures, forkserver": "next(Pool(2, ctx('forkserver')).map(abs, range(8)))",
+        "concurrent.futures, fork": f"next(Pool({WORKERS}, ctx('fork')).map(abs, range(8)))",
+        "concurrent.futures, forkserver": f"next(Pool({WORKERS}, ctx('forkserver')).map(abs, range(8)))",
     }
     imports = {"gearshift": "import gearshift as gs"}
     other = "from concurrent.futures import ProcessPoolExecutor as Pool; from multiprocessing import get_context as ctx"
     if is_installed("loky"):
-        programs["loky"] = "next(get_reusable_executor(2).map(abs, range(8)))"
+        programs["loky"] = f"next(get_reusable_executor({WORKERS}).map(abs, range(8)))"
         imports["loky"] = "from loky import get_reusable_executor"
 
     def measure(name: str) -> float:

@@ -23,6 +23,9 @@ VARIABLES = (
     "NUMEXPR_NUM_THREADS",
 )
 
+# What brings BLAS or OpenMP into a process
+_LOADERS = ("numpy", "scipy", "torch", "mkl", "sklearn", "cv2", "numba", "faiss")
+
 _limits: list[Any] = []  # would be undone if it were freed
 
 
@@ -41,6 +44,8 @@ def limit_threads(count: int) -> None:
     chosen = [os.environ[name] for name in VARIABLES]
     if set(chosen) != {str(count)}:
         return  # the user has a mind of their own about some of them
+    if not any(name in sys.modules for name in _LOADERS):
+        return  # nothing to be told; threadpoolctl takes 10 ms to load
     with suppress(Exception):  # it is not there; or a library that it does not understand
         from threadpoolctl import threadpool_limits
 

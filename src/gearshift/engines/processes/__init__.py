@@ -12,7 +12,6 @@ by value, so a script needs no `if __name__ == "__main__":` guard.
 from __future__ import annotations
 
 import _thread
-import multiprocessing
 import os
 import sys
 import threading
@@ -215,7 +214,8 @@ def obstacle() -> str | None:
     """Return why this process cannot have workers, or None."""
     if sys.platform == "win32":
         return "this pool needs pipes and signals as POSIX has them"
-    if multiprocessing.current_process().daemon:
+    multiprocessing = sys.modules.get("multiprocessing.process")  # loaded in a process of its
+    if multiprocessing is not None and multiprocessing.current_process().daemon:
         return "this is itself a daemonic process of multiprocessing, which may not have children"
     return None
 

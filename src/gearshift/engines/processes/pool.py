@@ -17,7 +17,6 @@ import pickle
 import select
 import signal
 import socket
-import subprocess
 import sys
 import threading
 import time
@@ -445,6 +444,8 @@ class Pool:
 
 def _exec(theirs: socket.socket, stamps_fd: int, duties: Duties, workers: int) -> int:
     """Start the keeper as a program of its own, and return its pid."""
+    import subprocess  # 2 ms that a fork does not pay
+
     data = pickle.dumps((sys.argv, duties))
     duties_fd = wire.shared_file(len(data))
     try:

@@ -12,7 +12,6 @@ from __future__ import annotations
 import mmap
 import os
 import struct
-import tempfile
 from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
@@ -221,6 +220,8 @@ def shared_file(size: int) -> int:
     if hasattr(os, "memfd_create"):
         fd = os.memfd_create("gearshift", os.MFD_CLOEXEC)
     else:
+        import tempfile
+
         with tempfile.TemporaryFile() as file:
             fd = os.dup(file.fileno())
     os.ftruncate(fd, size)
