@@ -165,6 +165,8 @@ class Pool:
         if self._is_closed:
             return
         for fd, event in self._epoll.poll(0):
+            if self._is_closed:  # what was heard was the end
+                return
             if fd == self._control:
                 self._hear()
                 continue
@@ -178,8 +180,9 @@ class Pool:
             elif worker.is_full:  # it is gone; the keeper tells
                 worker.unsent.clear()
                 self._go_on_writing(worker)
-        self.assign()
-        self._end_if_idle()
+        if not self._is_closed:
+            self.assign()
+            self._end_if_idle()
 
     def assign(self) -> None:
         """Give waiting parts to the workers that have the least, one lane after another."""
@@ -239,7 +242,7 @@ class Pool:
 
     def _read(self, worker: _Worker) -> None:
         """Take what a worker has written."""
-        while True:
+        while not self._is_closed:
             try:
                 data = os.read(worker.from_fd, _READ_BYTES)
             except BlockingIOError:
@@ -284,7 +287,7 @@ class Pool:
 
     def _hear(self) -> None:
         """Take what the keeper says."""
-        while True:
+        while not self._is_closed:
             try:
                 data, fds = self._receive()
             except BlockingIOError:
@@ -333,6 +336,10 @@ class Pool:
         if worker is None:
             return
         self._read(worker)
+        if self._is_closed:
+            self._workers[slot] = worker  # its descriptors are still to be closed
+            self.disown()
+            return
         self._drop(worker)
         is_early = died.reason == wire.CRASHED and (
             not worker.is_ready or died.item == wire.LOADING
@@ -389,7 +396,8 @@ class Pool:
                 self.pump()
                 if self._is_closed:
                     break
-            select.select([self._epoll], [], [], 1.0)
+            with suppress(ValueError):  # another thread has ended it at this moment
+                select.select([self._epoll], [], [], 1.0)
         with suppress(ChildProcessError):
             if self._keeper in _TO_REAP:
                 os.waitpid(self._keeper, 0)

@@ -1,0 +1,173 @@
+"""The process pool's upkeep: workers that are replaced, leave, or never get to a task."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import time
+from collections import Counter
+from typing import TYPE_CHECKING, Any
+
+import psutil
+import pytest
+
+import gearshift as gs
+from gearshift.engines import ProcessExecutor
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+KEPT: list[bytearray] = []
+
+
+def pid_of(_item: int) -> int:
+    return os.getpid()
+
+
+def grow(_item: int) -> int:
+    KEPT.append(bytearray(os.urandom(1) * 40_000_000))
+    return os.getpid()
+
+
+def quit_in_worker() -> None:
+    os._exit(7)
+
+
+def fail_in_worker() -> None:
+    raise OSError("no licence")
+
+
+def nap(item: int) -> int:
+    time.sleep(60 if item == 1 else 0)
+    return item
+
+
+@pytest.mark.parametrize("method", ["fork", "exec"])
+@pytest.mark.parametrize("chunksize", [1, 7, None])
+def test_worker_is_replaced_after_so_many_tasks(method: str, chunksize: int | None) -> None:
+    with ProcessExecutor(2, max_tasks_per_worker=5, start_method=method) as engine:
+        pids = list(gs.map(pid_of, range(40), on=engine, chunksize=chunksize))
+    times = Counter(pids)
+    assert sum(times.values()) == 40
+    assert max(times.values()) <= 5
+    assert len(times) >= 8
+
+
+def test_worker_above_its_memory_limit_is_replaced_and_nothing_is_lost() -> None:
+    limit = psutil.Process().memory_info().rss + 100_000_000
+    with ProcessExecutor(1, worker_memory_limit=limit) as engine:
+        run = gs.map(grow, range(12), on=engine, chunksize=4)
+        pids = list(run)
+    assert len(pids) == 12
+    assert 2 <= len(set(pids)) <= 8
+    assert run.report.failed == 0
+
+
+def test_idle_workers_leave_and_come_back() -> None:
+    with ProcessExecutor(2, idle_seconds=0.05) as engine:
+        first = set(gs.map(pid_of, range(8), on=engine, chunksize=1))
+        until = time.monotonic() + 10
+        while any(psutil.pid_exists(pid) for pid in first):
+            assert time.monotonic() < until
+            time.sleep(0.01)
+        second = set(gs.map(pid_of, range(8), on=engine, chunksize=1))
+    assert not first & second
+
+
+def test_initializer_that_raises_ends_the_run_with_its_words() -> None:
+    with (
+        ProcessExecutor(2, initializer=fail_in_worker) as engine,
+        pytest.raises(gs.WorkerDiedError, match=r"initializer .* raised OSError: no licence"),
+    ):
+        list(gs.map(abs, range(10), on=engine))
+
+
+def test_workers_that_die_at_their_start_end_the_run_and_no_loop_begins() -> None:
+    with (
+        ProcessExecutor(2, initializer=quit_in_worker) as engine,
+        pytest.raises(gs.WorkerDiedError, match=r"in a row died while starting .*exit code 7"),
+    ):
+        list(gs.map(abs, range(10), on=engine))
+
+
+def test_function_that_kills_whoever_loads_it_ends_the_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "deadly_module.py").write_text(
+        "import os, sys\nif 'GEARSHIFT_DEPTH' in os.environ: os.kill(os.getpid(), 9)\n"
+        "def function(item): return item\n"
+    )
+    monkeypatch.syspath_prepend(str(tmp_path))
+    from deadly_module import function  # type: ignore[import-not-found]
+
+    monkeypatch.delitem(sys.modules, "deadly_module")  # so that a fork has to load it, too
+    monkeypatch.setitem(sys.modules, "deadly_module", None)
+    with ProcessExecutor(2, start_method="exec") as engine:
+        monkeypatch.delitem(sys.modules, "deadly_module")
+        import deadly_module
+
+        assert deadly_module.function is not function
+        with pytest.raises(gs.WorkerDiedError, match="died while rebuilding the function"):
+            list(gs.map(deadly_module.function, range(10), on=engine))
+
+
+def test_time_is_up_while_the_consumer_is_away() -> None:
+    with ProcessExecutor(2) as engine:
+        run = gs.map(nap, range(4), on=engine, task_timeout=0.2, errors="return", ordered=False)
+        values = [next(run)]
+        until = time.monotonic() + 10
+        children = psutil.Process().children(recursive=True)
+        while all(child.is_running() for child in children):  # the keeper does it, not we
+            assert time.monotonic() < until
+            time.sleep(0.01)
+        values += list(run)
+    late = [value for value in values if isinstance(value, gs.Failure)]
+    assert [(failure.index, type(failure.exception)) for failure in late] == [
+        (1, gs.TaskTimeoutError)
+    ]
+    assert run.report.timeouts == 1
+
+
+def test_death_names_item_signal_and_seconds() -> None:
+    def die(item: int) -> int:
+        if item == 2:
+            os.kill(os.getpid(), signal.SIGSEGV)
+        return item
+
+    (failure,) = [
+        value
+        for value in gs.map(die, range(5), on="processes", errors="return")
+        if isinstance(value, gs.Failure)
+    ]
+    assert failure.index == 2
+    assert "item 2: " in str(failure.exception)
+    assert "got SIGSEGV after" in str(failure.exception)
+    assert "a fault in C code" in str(failure.exception)
+
+
+@pytest.mark.parametrize(
+    ("options", "error", "words"),
+    [
+        ({"workers": 2, "max_workers": 2}, TypeError, "two names of one thing"),
+        ({"max_tasks_per_worker": 1, "max_tasks_per_child": 1}, TypeError, "two names"),
+        ({"max_tasks_per_child": 0}, ValueError, "max_tasks_per_worker=0 is below 1"),
+        ({"worker_memory_limit": "1G"}, TypeError, "worker_memory_limit='1G'"),
+        (
+            {"start_method": "spawn"},
+            ValueError,
+            "start_method='spawn' is not 'fork', 'exec' or None",
+        ),
+        ({"idle_seconds": 0}, ValueError, "idle_seconds=0"),
+        ({"initializer": 3}, TypeError, "initializer=3 is not callable"),
+    ],
+)
+def test_wrong_option_is_named(options: dict[str, Any], error: type[Exception], words: str) -> None:
+    with pytest.raises(error, match=words):
+        ProcessExecutor(**options)
+
+
+def test_names_of_the_standard_library_are_taken() -> None:
+    with ProcessExecutor(max_workers=1, max_tasks_per_child=2) as engine:
+        assert engine.workers == 1
+        assert list(engine.map(abs, [-1, -2, -3])) == [1, 2, 3]
