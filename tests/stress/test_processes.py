@@ -83,3 +83,10 @@ def test_a_hundred_thousand_tasks_and_a_kill_every_half_second() -> None:
 def left_behind() -> tuple[set[Path], int]:
     shared_memory = Path("/dev/shm")  # noqa: S108 - looked at, never written to
     return set(shared_memory.iterdir()), len(list(Path("/proc/self/fd").iterdir()))
+
+
+def test_shutdown_after_a_run_given_up_at_once_has_no_error() -> None:
+    for _ in range(60):
+        engine = gs.engines.ProcessExecutor(2)
+        next(iter(gs.map(abs, range(10), on=engine, chunksize=1)))
+        engine.shutdown()

@@ -26,6 +26,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from gearshift._work.logs import replay
+from gearshift._work.pickling import dumps
 from gearshift._work.transport import unpack_outcomes
 from gearshift.engines.processes import keeper, wire
 from gearshift.engines.processes.deaths import how
@@ -454,7 +455,7 @@ def _exec(theirs: socket.socket, stamps_fd: int, duties: Duties, workers: int) -
     """Start the keeper as a program of its own, and return its pid."""
     import subprocess  # 2 ms that a fork does not pay
 
-    data = pickle.dumps((sys.argv, duties))
+    data = dumps((sys.argv, duties))  # what is of `__main__` by value: it is not imported there
     duties_fd = wire.shared_file(len(data))
     try:
         os.pwrite(duties_fd, data, 0)

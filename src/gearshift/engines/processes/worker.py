@@ -16,6 +16,7 @@ import signal
 import sys
 import threading
 import time
+from collections import deque
 from contextlib import suppress
 from contextvars import Context
 from dataclasses import dataclass
@@ -24,7 +25,7 @@ from itertools import compress, count, filterfalse
 from operator import setitem
 from typing import TYPE_CHECKING, Any
 
-from gearshift._work.logs import Ears, flush_lines, listen
+from gearshift._work.logs import Ears, ForeignProcessError, flush_lines, listen
 from gearshift._work.run_chunk import ChunkRun, Task
 from gearshift._work.scope import DEPTH_VARIABLE, Scope
 from gearshift._work.shares import limit_threads, reseed
@@ -99,7 +100,10 @@ class _Worker:
         self._slot = slot
         self._to_read = to_read
         self._to_write = to_write
-        self._guard = threading.Lock()  # tasks may log from threads of theirs
+        self._guard = threading.RLock()  # tasks may log from threads of theirs,
+        self._unwritten: deque[bytes] = deque()  # and from finalizers amid a write of this thread
+        self._is_writing = False
+        self._pid = os.getpid()
         self._jobs: dict[int, tuple[bytes, float]] = {}
         self._tasks: dict[int, Task | Exception] = {}
         self._scope = Scope(name=f"process {os.getpid()}")
@@ -292,7 +296,13 @@ class _Worker:
         self._write(wire.RETURNED, job, first, pickle.dumps((length, is_last)))
 
     def _say(self, frame: bytes) -> None:
-        """Write what was logged or printed, at once."""
+        """Write what was logged or printed, at once.
+
+        Raises:
+            ForeignProcessError: This is a child that a task forked: the pipe is not its own.
+        """
+        if os.getpid() != self._pid:
+            raise ForeignProcessError
         with suppress(OSError):  # the parent is gone
             self._write(wire.SAID, body=frame)
 
@@ -305,12 +315,17 @@ class _Worker:
             BrokenPipeError: The parent is gone.
         """
         head = wire.header(kind, job, first, len(meta), len(body))
+        pieces = (head + meta + body,) if len(body) < _READ_BYTES else (head + meta, body)
         with self._guard:
-            if len(body) < _READ_BYTES:
-                _write_all(self._to_write, head + meta + body)
-            else:
-                _write_all(self._to_write, head + meta)
-                _write_all(self._to_write, body)
+            self._unwritten.extend(pieces)
+            if self._is_writing:
+                return  # the write that this one interrupts goes on with it
+            self._is_writing = True
+            try:
+                while self._unwritten:
+                    _write_all(self._to_write, self._unwritten.popleft())
+            finally:
+                self._is_writing = False
 
     def _read(self, size: int) -> bytes:
         """Read so many bytes, or none at the pipe's end."""
