@@ -314,7 +314,7 @@ def test_category_that_cannot_be_pickled_is_named() -> None:
     logs._Warner(said.append)("hm", LocalWarning, "file.py", 3)
     assert pickle.loads(said[0]) == (
         "warning",
-        ("LocalWarning: hm", UserWarning, "file.py", 3),
+        ("LocalWarning: hm", UserWarning, "file.py", 3, None),
     )
 
 
@@ -323,3 +323,160 @@ def run(program: str, check: Callable[[Any], Any] = lambda done: done) -> Any:
         [sys.executable, "-c", textwrap.dedent(program)], capture_output=True, text=True, check=True
     )
     return check(done)
+
+
+class Demanding(UserWarning):
+    """Made of other things than its text."""
+
+    def __init__(self, *, name: str) -> None:
+        super().__init__()
+        self.name = name
+
+    def __str__(self) -> str:
+        return f"old {self.name}"
+
+
+def warn_demandingly(item: int) -> int:
+    warnings.warn(Demanding(name="thing"), stacklevel=1)
+    return item
+
+
+def test_category_that_wants_more_than_a_text_costs_no_run() -> None:
+    with ProcessExecutor(1) as engine, pytest.warns(Demanding, match="old thing"):
+        assert list(gs.map(warn_demandingly, range(2), on=engine)) == [0, 1]
+
+
+def test_handler_that_raises_costs_no_run(capfd: pytest.CaptureFixture[str]) -> None:
+    class Broken(logging.Handler):
+        def emit(self, _record: logging.LogRecord) -> None:
+            raise RuntimeError("broken handler")
+
+    handler = Broken()
+    logging.root.addHandler(handler)
+    try:
+        logs.replay(pickle.dumps(("log", {"name": "any", "levelno": 50, "msg": "x"})))
+    finally:
+        logging.root.removeHandler(handler)
+    assert "broken handler" in capfd.readouterr().err
+
+
+def test_stream_that_can_only_write_is_enough(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Writer:
+        text = ""
+
+        def write(self, text: str) -> None:
+            self.text += text
+
+    writer = Writer()
+    monkeypatch.setattr("sys.stdout", writer)
+    logs.replay(pickle.dumps(("stdout", "one\n")))
+    assert writer.text == "one\n"
+
+
+def test_stand_in_that_passes_on_its_descriptor_gets_the_text(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    class Tee:
+        def fileno(self) -> int:
+            return 1
+
+    monkeypatch.setattr("sys.stdout", Tee())
+    assert logs.ears().streams[0] is None
+
+
+def log_from_finalizers(item: int) -> int:
+    class Cycle:
+        def __init__(self) -> None:
+            self.me = self
+
+        def __del__(self) -> None:
+            logging.getLogger("finalizer").warning("gone")
+
+    for _ in range(20_000):
+        Cycle()
+        logging.getLogger("finalizer").warning("there")
+    return item
+
+
+@pytest.mark.slow
+def test_finalizer_may_log_amid_a_write() -> None:
+    with ProcessExecutor(1) as engine:
+        assert list(gs.map(log_from_finalizers, [1], on=engine)) == [1]
+
+
+def log_in_a_child_too(item: int) -> int:
+    child = os.fork()
+    for _ in range(100):
+        logging.getLogger("forked").warning("x" * 20_000)
+    if child == 0:
+        os._exit(0)
+    os.waitpid(child, 0)
+    return item
+
+
+@pytest.mark.slow
+def test_child_of_a_task_does_not_tear_what_its_worker_says(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    with ProcessExecutor(1, start_method="fork") as engine:
+        assert list(gs.map(log_in_a_child_too, range(3), on=engine)) == [0, 1, 2]
+    assert [record.message for record in caplog.records] == ["x" * 20_000] * 300
+
+
+def test_long_line_without_an_end_is_kept_cheaply() -> None:
+    said: list[bytes] = []
+    lines = logs._Lines("stdout", None, said.append)
+    for _ in range(200_000):
+        lines.write("." * 20)
+    lines.end()
+    assert len(pickle.loads(said[0])[1]) == 4_000_001
+
+
+def test_bytes_of_one_character_may_come_apart() -> None:
+    said: list[bytes] = []
+    lines = logs._Lines("stdout", None, said.append)
+    lines.buffer.write(b"\xc3")
+    lines.buffer.write(b"\xa9\n")
+    assert pickle.loads(said[0])[1] == "\u00e9\n"
+    lines.reconfigure(line_buffering=True)
+
+
+def test_forked_executor_of_somebody_else_is_heard_once(tmp_path: Path) -> None:
+    handler = logging.FileHandler(tmp_path / "log")
+    logging.root.addHandler(handler)
+    try:
+        context = multiprocessing.get_context("fork")
+        with ProcessPoolExecutor(1, mp_context=context) as executor:
+            assert list(gs.map(log_error, [0], on=executor)) == [-1]
+    finally:
+        logging.root.removeHandler(handler)
+        handler.close()
+    assert (tmp_path / "log").read_text().count("Traceback") == 1
+
+
+PROGRAM_WITH_FILTERS = """
+import warnings
+import gearshift as gs
+
+class Mine(UserWarning):
+    pass
+
+warnings.simplefilter("ignore", Mine)
+
+def warn(item):
+    warnings.warn("mine", Mine)
+    warnings.warn("of the main program", DeprecationWarning)
+    return item
+
+with gs.engines.ProcessExecutor(1, start_method="exec") as engine:
+    print(list(gs.map(warn, [1], on=engine)))
+"""
+
+
+def test_filters_of_the_main_programs_categories_and_module_count(tmp_path: Path) -> None:
+    (tmp_path / "program.py").write_text(PROGRAM_WITH_FILTERS)
+    command = [sys.executable, str(tmp_path / "program.py")]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert done.stdout == "[1]\n"
+    assert done.stderr.count("DeprecationWarning: of the main program") == 1
+    assert "Mine: mine" not in done.stderr

@@ -64,7 +64,8 @@ PLAIN = st.recursive(
 def _worker(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Be a worker whose end comes with the test's."""
     scope = Scope()
-    monkeypatch.setattr(transport, "_scope", scope)
+    monkeypatch.setattr(transport, "_scopes", threading.local())
+    transport._scopes.scope = scope
     monkeypatch.setattr(transport, "_tasks", {})
     yield
     scope.close()
@@ -288,7 +289,7 @@ def test_a_worker_process_closes_its_objects_at_its_end() -> None:
 
 def test_worker_has_one_scope_which_its_end_closes(monkeypatch: pytest.MonkeyPatch) -> None:
     ends: list[Callable[[], None]] = []
-    monkeypatch.setattr(transport, "_scope", None)
+    monkeypatch.setattr(transport, "_scopes", threading.local())
     monkeypatch.setattr(
         multiprocessing.util, "Finalize", lambda _, close, exitpriority: ends.append(close)
     )
@@ -318,7 +319,7 @@ def test_forked_child_begins_without_what_its_parent_made() -> None:
     assert transport._tasks
     transport._forget()
     assert not transport._tasks
-    assert transport._scope is None
+    assert not vars(transport._scopes)
 
 
 @pytest.mark.parametrize("registered", ["by_value_package", "by_value_package.inner"])

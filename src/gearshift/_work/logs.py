@@ -13,11 +13,13 @@ somebody else's, and hears the records of the calling thread only.
 
 from __future__ import annotations
 
+import codecs
 import copy
 import io
 import logging
 import os
 import pickle
+import select
 import sys
 import threading
 import traceback
@@ -29,10 +31,14 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-__all__ = ["Ears", "ears", "flush_lines", "listen", "overhear", "replay"]
+__all__ = ["Ears", "ForeignProcessError", "ears", "flush_lines", "listen", "overhear", "replay"]
 
 MOST_BYTES = 1 << 20  # kept while one call runs: what says more than that is cut, with a word
 _STREAMS = ("stdout", "stderr")
+
+
+class ForeignProcessError(Exception):
+    """A child that a task forked speaks: nobody but stderr listens to it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,8 +62,8 @@ def ears() -> Ears:
     for name, logger in list(logging.root.manager.loggerDict.items()):
         if isinstance(logger, logging.Logger) and logger.level:
             levels[name] = logger.level
-    filters = [each for each in warnings.filters if _is_picklable(each)]
-    return Ears(levels, (_descriptor("stdout"), _descriptor("stderr")), tuple(filters))
+    streams = _descriptor("stdout"), _descriptor("stderr")
+    return Ears(levels, streams, tuple(warnings.filters))
 
 
 def listen(parent: Ears, say: Callable[[bytes], None], name: str) -> None:
@@ -134,6 +140,7 @@ def overhear(name: str) -> Iterator[Collector]:
         What collects them.
     """
     collector = Collector()
+    _drop_inherited()
     handler = _Relay(collector, name, threading.get_ident())
     logging.root.addHandler(handler)
     try:
@@ -142,25 +149,68 @@ def overhear(name: str) -> Iterator[Collector]:
         logging.root.removeHandler(handler)
 
 
+_inherited: list[Any] = []  # weak references to the handlers that a fork gave this process
+
+
+def _note_handlers() -> None:
+    _inherited[:] = logging._handlerList  # type: ignore[attr-defined]  # noqa: SLF001
+
+
+def _drop_inherited() -> None:
+    """Leave the parent's handlers to the parent, which gets the records; an initializer's stay."""
+    theirs = {id(handler) for each in _inherited if (handler := each()) is not None}
+    _inherited.clear()
+    if theirs:
+        for logger in (logging.root, *logging.root.manager.loggerDict.values()):
+            if isinstance(logger, logging.Logger):
+                logger.handlers = [each for each in logger.handlers if id(each) not in theirs]
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_note_handlers)
+
+
 def replay(frame: bytes) -> None:
-    """Say in this process what a worker said."""
+    """Say in this process what a worker said.
+
+    Never raises, but for an interrupt: whoever polls may be another run than the one that
+    spoke, and has outcomes to take.
+    """
     try:
         kind, content = pickle.loads(frame)
-    except Exception:  # made of types that are not there: it was meant for people, not for us
+        if kind == "log":
+            record = logging.makeLogRecord(content)
+            logger = logging.getLogger(record.name)
+            if logger.isEnabledFor(record.levelno):
+                logger.handle(record)
+        elif kind == "warning":
+            _show_once(*content)
+        else:
+            _print(kind, content)
+    except Exception:
+        _complain()
+
+
+def _print(name: str, text: str) -> None:
+    """Write to a stream of this process, whatever stands in for it."""
+    stream = getattr(sys, name)
+    if stream is None:
         return
-    if kind == "log":
-        record = logging.makeLogRecord(content)
-        logger = logging.getLogger(record.name)
-        if logger.isEnabledFor(record.levelno):
-            logger.handle(record)
-    elif kind == "warning":
-        _show_once(*content)
-    else:
-        stream = getattr(sys, kind)
-        if stream is not None:
-            with suppress(OSError, ValueError):  # it was closed
-                stream.write(content)
-                stream.flush()
+    with suppress(OSError, ValueError):  # it was closed
+        try:
+            stream.write(text)
+        except UnicodeEncodeError:
+            stream.write(text.encode("ascii", "backslashreplace").decode("ascii"))
+        if hasattr(stream, "flush"):
+            stream.flush()
+
+
+def _complain() -> None:
+    """Tell of what went wrong here while a worker was heard, as `logging` does of its handlers."""
+    if sys.__stderr__ is not None:
+        with suppress(OSError, ValueError):
+            sys.__stderr__.write("gearshift: a worker's words could not be passed on:\n")
+            traceback.print_exc(file=sys.__stderr__)
 
 
 # The worker's side
@@ -180,6 +230,8 @@ class _Relay(logging.Handler):
             return
         try:
             self._say(_pickled("log", self._plain(record)))
+        except ForeignProcessError:
+            _to_stderr(record)
         except Exception:
             self.handleError(record)
 
@@ -202,9 +254,20 @@ class _Lines(io.TextIOBase):
         self._name = name
         self._descriptor = descriptor
         self._say = say
-        self._rest = ""
+        self._rest: list[str] = []  # of the last line; joined once, it may be long
         self._guard = threading.RLock()
         self.buffer = _Bytes(self)
+
+    @property
+    def name(self) -> str:
+        return f"<{self._name}>"
+
+    @property
+    def line_buffering(self) -> bool:
+        return True
+
+    def reconfigure(self, **_options: object) -> None:
+        """Do nothing: lines are passed on whole, whatever is wished."""
 
     @property
     def encoding(self) -> str:  # type: ignore[override]
@@ -229,27 +292,35 @@ class _Lines(io.TextIOBase):
         with self._guard:
             lines, end, rest = text.rpartition("\n")
             if end:
-                self._pass_on(f"{self._rest}{lines}\n")
-                self._rest = rest
-            else:
-                self._rest += text
+                begun, self._rest = self._rest, []
+                self._pass_on("".join([*begun, lines, end]))
+            if rest:
+                self._rest.append(rest)
         return len(text)
 
     def end(self) -> None:
         """Pass on what has no line end."""
         with self._guard:
             if self._rest:
-                self._pass_on(f"{self._rest}\n")
-                self._rest = ""
+                begun, self._rest = self._rest, []
+                self._pass_on("".join([*begun, "\n"]))
 
     def _pass_on(self, text: str) -> None:
-        if self._descriptor is None:
-            self._say(_pickled(self._name, text))
-            return
+        descriptor = self._descriptor
+        if descriptor is None:
+            try:
+                self._say(_pickled(self._name, text))
+            except ForeignProcessError:
+                descriptor = 1 if self._name == "stdout" else 2
+            else:
+                return
         left = memoryview(text.encode("utf-8", "backslashreplace"))
         with suppress(OSError):  # the reader is gone: a print is not worth a task
             while left:
-                left = left[os.write(self._descriptor, left) :]
+                try:
+                    left = left[os.write(descriptor, left) :]
+                except BlockingIOError:  # somebody has made the terminal or pipe so
+                    select.select([], [descriptor], [])
 
 
 class _Bytes(io.RawIOBase):
@@ -257,12 +328,13 @@ class _Bytes(io.RawIOBase):
 
     def __init__(self, lines: _Lines) -> None:
         self._lines = lines
+        self._decoder = codecs.getincrementaldecoder("utf-8")("backslashreplace")
 
     def writable(self) -> bool:
         return True
 
     def write(self, data: Any) -> int:
-        self._lines.write(bytes(data).decode("utf-8", "backslashreplace"))
+        self._lines.write(self._decoder.decode(bytes(data)))
         return len(data)
 
 
@@ -281,10 +353,12 @@ class _Warner:
         file: object = None,
         line: str | None = None,
     ) -> None:
-        told = (str(message), category, filename, lineno)
+        module = _module_of(filename, lineno)
+        told = (str(message), category, filename, lineno, module)
         if not _is_picklable(category):
-            told = (f"{category.__name__}: {message}", UserWarning, filename, lineno)
-        self._say(_pickled("warning", told))
+            told = (f"{category.__name__}: {message}", UserWarning, filename, lineno, module)
+        with suppress(ForeignProcessError):
+            self._say(_pickled("warning", told))
 
 
 def _pickled(kind: str, content: Any) -> bytes:
@@ -316,13 +390,54 @@ def _repr(value: object) -> str:
 # The parent's side
 
 _shown: dict[str, dict[Any, Any]] = {}  # registries of `warnings`, by file
+_plain: dict[type[Warning], type[Warning]] = {}
 
 
-def _show_once(message: str, category: type[Warning], filename: str, lineno: int) -> None:
+def _show_once(
+    message: str, category: type[Warning], filename: str, lineno: int, module: str | None
+) -> None:
     """Show a warning as this process would, unless it has been."""
     registry = _shown.setdefault(filename, {})
+    try:
+        told = category(message)
+    except Exception:  # it is made of other things than its text
+        told = _plain_kind(category)(message)
     with suppress(Warning):  # "error" here: the worker's filters let it pass when it was given
-        warnings.warn_explicit(message, category, filename, lineno, registry=registry)
+        warnings.warn_explicit(told, category, filename, lineno, module, registry)
+
+
+def _plain_kind(category: type[Warning]) -> type[Warning]:
+    """Return a category that filters take for this one, but made of a text alone."""
+    if category not in _plain:
+
+        class Plain(category):  # type: ignore[misc, valid-type]
+            def __init__(self, _text: str) -> None:
+                pass  # its own would want more
+
+            def __str__(self) -> str:
+                return str(self.args[0])
+
+        Plain.__name__, Plain.__qualname__ = category.__name__, category.__qualname__
+        Plain.__module__ = category.__module__
+        _plain[category] = Plain
+    return _plain[category]
+
+
+def _module_of(filename: str, lineno: int) -> str | None:
+    """Return the module that a warning is given in, which filters may name: one of our callers."""
+    frame = sys._getframe(2)  # noqa: SLF001 - `warnings` does the same
+    while frame is not None:
+        if frame.f_lineno == lineno and frame.f_code.co_filename == filename:
+            name: str | None = frame.f_globals.get("__name__")
+            return name
+        frame = frame.f_back  # type: ignore[assignment]
+    return None
+
+
+def _to_stderr(record: logging.LogRecord) -> None:
+    """Write a record where it cannot reach the parent's handlers."""
+    if logging.lastResort is not None:
+        logging.lastResort.handle(record)
 
 
 def _descriptor(name: str) -> int | None:
@@ -330,6 +445,10 @@ def _descriptor(name: str) -> int | None:
     stream = getattr(sys, name)
     if isinstance(stream, _Lines):  # a worker that has workers
         return stream._descriptor  # noqa: SLF001 - of this module
+    if not isinstance(
+        stream, io.TextIOWrapper
+    ):  # rich's or a tee may pass on `fileno`, not what we write there
+        return None
     try:
         number: int = stream.fileno()
     except (AttributeError, OSError, ValueError):

@@ -16,6 +16,7 @@ from __future__ import annotations
 import hashlib
 import os
 import pickle
+import threading
 import traceback
 from contextlib import suppress
 from contextvars import Context
@@ -412,7 +413,7 @@ def why_unpicklable(result: Any) -> str | None:
 # The worker's side
 
 _tasks: dict[bytes, Task] = {}
-_scope: Scope | None = None
+_scopes = threading.local()  # Dask runs several calls at once in one process
 
 
 def _task(packed: PackedTask) -> Task:
@@ -428,8 +429,8 @@ def _task(packed: PackedTask) -> Task:
 
 def _forget() -> None:
     """Begin anew in a forked child: what a worker made is not its children's."""
-    global _scope  # noqa: PLW0603 - a process has one
-    _scope = None
+    global _scopes  # noqa: PLW0603 - a process has one
+    _scopes = threading.local()
     _tasks.clear()
 
 
@@ -438,14 +439,14 @@ if hasattr(os, "register_at_fork"):
 
 
 def _worker_scope() -> Scope:
-    """Return this process's scope, which is closed when the process ends in an orderly way."""
-    global _scope  # noqa: PLW0603 - a process has one
-    if _scope is None:
+    """Return this thread's scope, which is closed when the process ends in an orderly way."""
+    scope: Scope | None = getattr(_scopes, "scope", None)
+    if scope is None:
         from multiprocessing.util import Finalize  # workers only; they skip `atexit`
 
-        _scope = Scope(name=f"process {os.getpid()}")
-        Finalize(None, _scope.close, exitpriority=10)
-    return _scope
+        scope = _scopes.scope = Scope(name=f"process {os.getpid()}")
+        Finalize(None, scope.close, exitpriority=10)
+    return scope
 
 
 def _run(task: Task, chunk: Chunk) -> Settled:
