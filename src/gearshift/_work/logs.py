@@ -445,9 +445,8 @@ def _descriptor(name: str) -> int | None:
     stream = getattr(sys, name)
     if isinstance(stream, _Lines):  # a worker that has workers
         return stream._descriptor  # noqa: SLF001 - of this module
-    if not isinstance(
-        stream, io.TextIOWrapper
-    ):  # rich's or a tee may pass on `fileno`, not what we write there
+    # A tee, or rich's stand-in, may pass on `fileno`, but not see what is written there.
+    if not isinstance(stream, io.TextIOWrapper):
         return None
     try:
         number: int = stream.fileno()
