@@ -314,8 +314,9 @@ DEATH = """
 """
 DEATHS = {
     "gearshift": (
-        "import gearshift as gs; run = gs.map(task, range(200), on='processes', errors='return'); "
-        "got = sum(not isinstance(value, gs.Failure) for value in run)"
+        "import gearshift as gs; "
+        "run = gs.map(task, range(200), on='processes', workers=2, errors='return'); "
+        "got = sum(index == value for index, value in enumerate(run))"
     ),
     "multiprocessing": (
         "import multiprocessing as m; got = len(m.get_context('fork').Pool(2).map(task, range(200)))"
@@ -376,7 +377,7 @@ ORPHANS = """
 """
 LOSERS = {
     "gearshift": (
-        "import gearshift as gs; values = iter(gs.map(task, range(10**6), on='processes'))"
+        "import gearshift as gs; values = iter(gs.map(task, range(10**6), on='processes', workers=2))"
     ),
     "concurrent.futures": (
         "from concurrent.futures import ProcessPoolExecutor as P; import multiprocessing as m; "
@@ -401,7 +402,8 @@ def measure_orphans(quick: bool) -> list[Row]:
             stderr=subprocess.DEVNULL,
             start_new_session=True,
         )
-        child.wait()
+        if child.wait() != -signal.SIGKILL:  # it never got to its first value
+            raise RuntimeError(f"orphans: the program of {name} ended with {child.returncode}")
         time.sleep(2.0)
         left = 0
         for process in psutil.process_iter():
