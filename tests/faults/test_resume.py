@@ -375,8 +375,18 @@ def test_reader_that_goes_away_ends_it_quietly(desk: Desk) -> None:
     assert child.wait() == 141
 
 
-def test_machine_that_loses_power_has_a_journal_of_some_commit(desk: Desk) -> None:
-    # What reached the disk is the file as it was, or with any whole number of its transactions.
+@pytest.mark.slow
+@pytest.mark.parametrize("share", [0.0, 0.4, 0.9])
+def test_machine_that_loses_power_has_a_journal_of_some_commit(desk: Desk, share: float) -> None:
+    # What reached the disk is the log up to some point, which need not be the end of a commit.
+    desk.kill_after(0.8, "--on", "serial")
+    log = desk.folder / "journal-wal"
+    os.truncate(log, int(log.stat().st_size * share))
+    assert desk.run("--resume", "--on", "serial").returncode == 0
+    desk.check_whole()
+
+
+def test_output_that_was_lost_is_made_from_the_journal(desk: Desk) -> None:
     assert desk.run(environ={"PAUSE": "0"}).returncode == 0
     (desk.folder / "out.jsonl").unlink()
     (desk.folder / "out.jsonl.part").write_text('{"item": "0", "va')

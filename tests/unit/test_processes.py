@@ -171,3 +171,32 @@ def test_names_of_the_standard_library_are_taken() -> None:
     with ProcessExecutor(max_workers=1, max_tasks_per_child=2) as engine:
         assert engine.workers == 1
         assert list(engine.map(abs, [-1, -2, -3])) == [1, 2, 3]
+
+
+class Once:
+    """Can be pickled once."""
+
+    def __init__(self) -> None:
+        self.times = 0
+
+    def __reduce__(self) -> Any:
+        self.times += 1
+        if self.times > 1:
+            raise ValueError("only once")
+        return (Once, ())
+
+
+def die_at_first(item: Any) -> Any:
+    if item == 0:
+        os.kill(os.getpid(), signal.SIGKILL)
+    return 1
+
+
+def test_item_that_cannot_be_sent_again_after_a_death_fails_and_is_not_lost() -> None:
+    with ProcessExecutor(1) as engine:
+        run = gs.map(die_at_first, [0, Once()], on=engine, chunksize=2, errors="return")
+        first, second = list(run)
+    assert isinstance(first, gs.Failure)
+    assert isinstance(first.exception, gs.WorkerDiedError)
+    assert isinstance(second, gs.Failure)
+    assert isinstance(second.exception, gs.TransportError)

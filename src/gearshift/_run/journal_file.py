@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     import sqlite3
     from collections.abc import Callable, Iterator, Sequence
 
-__all__ = ["FORMAT", "Connection", "is_in_use", "open_for_reading"]
+__all__ = ["FORMAT", "Connection", "is_blank", "is_in_use", "open_for_reading"]
 
 FORMAT = 1  # a program that writes another layout counts it up
 _TABLES = {"meta", "items", "kept", "failed"}
@@ -183,6 +183,22 @@ def open_for_reading(path: str) -> sqlite3.Connection:
             raise JournalError(f"{path} is not a journal of gearshift, or an empty one")
         _check_format(path, found)
         return sqlite
+
+
+def is_blank(path: str) -> bool:
+    """Say whether a file is not there, or is a database in which nothing was ever committed.
+
+    Raises:
+        JournalError: It is something else.
+    """
+    if not os.path.exists(path):  # noqa: PTH110 - text
+        return True
+    with translated(path):
+        sqlite = _connect(path)
+        try:
+            return not sqlite.execute("SELECT 1 FROM sqlite_master LIMIT 1").fetchall()
+        finally:
+            sqlite.close()
 
 
 def read_meta(sqlite: sqlite3.Connection) -> dict[str, Any]:

@@ -301,9 +301,11 @@ def _is_begun(journal: Journal) -> bool:
     Raises:
         WrongUse: It is something else.
     """
-    if not os.path.exists(journal.path) or not os.path.getsize(journal.path):  # noqa: PTH110, PTH202
-        return False
+    from gearshift._run.journal_file import is_blank
+
     try:
+        if is_blank(journal.path):  # such as after a loss of power before the first commit
+            return False
         summary = journal.summary(failures=0)
     except JournalError as error:
         raise WrongUse(f"{error}.") from None

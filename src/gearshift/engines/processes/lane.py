@@ -100,9 +100,7 @@ class ProcessLane:
             raise RunClosedError("this ProcessExecutor was shut down while a run was using it")
         ranges, faults = pack_parts(chunk)
         with self._pool.lock:
-            for index, fault in faults.items():
-                self._news.append(Settled(index, [None], {index: fault}))
-                self.wakeup.set()
+            self._refuse(faults)
             for first, items, body, is_whole in ranges:
                 self.waiting.append(Part(self, first, items, body, is_whole, first, self._round))
                 self._inside += 1
@@ -206,6 +204,14 @@ class ProcessLane:
             self.wakeup.set()
             return
         items = part.items[first - part.first : stop - part.first]
-        for start, these, body, is_whole in reversed(pack_parts(Chunk(first, items))[0]):
+        ranges, faults = pack_parts(Chunk(first, items))
+        self._refuse(faults)  # what could be pickled once may have changed since
+        for start, these, body, is_whole in reversed(ranges):
             self.waiting.appendleft(Part(self, start, these, body, is_whole, start, self._round))
             self._inside += 1
+
+    def _refuse(self, faults: dict[int, Fault]) -> None:
+        """Settle items that cannot be pickled."""
+        for index, fault in faults.items():
+            self._news.append(Settled(index, [None], {index: fault}))
+            self.wakeup.set()
