@@ -93,7 +93,24 @@ class Desk:
         self, seconds: float, *options: str, environ: dict[str, str] | None = None, **settings: Any
     ) -> int:
         """Run, kill the whole process group after so long, and return the exit status."""
-        child = subprocess.Popen(
+        child = self._start(*options, environ=environ, **settings)
+        with suppress(subprocess.TimeoutExpired):
+            child.wait(seconds)
+        return self._kill(child)
+
+    def kill_at(self, calls: int, *options: str, **settings: Any) -> None:
+        """Run items of 5 ms and kill the whole process group once so many were begun."""
+        self.kill_when(lambda: self.calls() >= calls, *options, **settings)
+
+    def kill_when(self, condition: Callable[[], bool], *options: str, **settings: Any) -> None:
+        child = self._start(*options, environ={"PAUSE": "0.005"}, **settings)
+        self.wait_for(condition)
+        assert self._kill(child) == -signal.SIGKILL
+
+    def _start(
+        self, *options: str, environ: dict[str, str] | None, **settings: Any
+    ) -> subprocess.Popen[bytes]:
+        return subprocess.Popen(
             self.command(*options, **settings),
             cwd=self.folder,
             env={**os.environ, **(environ or {})},
@@ -101,8 +118,8 @@ class Desk:
             stderr=subprocess.DEVNULL,
             start_new_session=True,
         )
-        with suppress(subprocess.TimeoutExpired):
-            child.wait(seconds)
+
+    def _kill(self, child: subprocess.Popen[bytes]) -> int:
         with suppress(ProcessLookupError):
             os.killpg(child.pid, signal.SIGKILL)
         return child.wait()
@@ -178,7 +195,7 @@ def test_twenty_kills_and_the_output_is_that_of_an_undisturbed_run(tmp_path: Pat
 @pytest.mark.slow
 @pytest.mark.parametrize("out", ["out.jsonl", "out.csv"])
 def test_killed_program_goes_on_in_the_middle_of_its_file(desk: Desk, out: str) -> None:
-    desk.kill_after(0.8, "--on", "serial", out=out)
+    desk.kill_at(120, "--on", "serial", out=out)
     before = desk.calls()
     assert 0 < before < 300
     assert desk.run("--resume", "--on", "serial", out=out).returncode == 0
@@ -194,7 +211,7 @@ def test_killed_program_goes_on_in_the_middle_of_its_file(desk: Desk, out: str) 
 
 @pytest.mark.slow
 def test_resumed_file_without_order_has_each_item_once(desk: Desk) -> None:
-    desk.kill_after(0.6, "--unordered", "--on", "threads")
+    desk.kill_at(120, "--unordered", "--on", "threads")
     assert desk.run("--resume", "--unordered", "--on", "threads").returncode == 0
     assert sorted(int(line["item"]) for line in desk.lines()) == list(range(300))
 
@@ -277,10 +294,9 @@ def test_only_failures_run_and_the_rest_stays_left(desk: Desk) -> None:
 
 @pytest.mark.slow
 def test_part_that_is_gone_or_short_is_made_from_the_journal(desk: Desk) -> None:
-    for spoil in (os.unlink, lambda path: os.truncate(path, 10)):
-        desk.kill_after(0.7, "--resume", "--on", "serial")
-        with suppress(FileNotFoundError):
-            spoil(desk.folder / "out.jsonl.part")
+    for calls, spoil in ((80, os.unlink), (200, lambda path: os.truncate(path, 10))):
+        desk.kill_at(calls, "--resume", "--on", "serial")
+        spoil(desk.folder / "out.jsonl.part")
     assert desk.run("--resume").returncode == 0
     desk.check_whole()
 
@@ -379,7 +395,7 @@ def test_reader_that_goes_away_ends_it_quietly(desk: Desk) -> None:
 @pytest.mark.parametrize("share", [0.0, 0.4, 0.9])
 def test_machine_that_loses_power_has_a_journal_of_some_commit(desk: Desk, share: float) -> None:
     # What reached the disk is the log up to some point, which need not be the end of a commit.
-    desk.kill_after(0.8, "--on", "serial")
+    desk.kill_at(120, "--on", "serial")
     log = desk.folder / "journal-wal"
     os.truncate(log, int(log.stat().st_size * share))
     assert desk.run("--resume", "--on", "serial").returncode == 0
@@ -456,8 +472,12 @@ def test_nothing_is_left_of_the_lock(desk: Desk) -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("spoil", ["another program's", "zeros"])
 def test_part_that_is_not_as_it_was_is_made_from_the_journal(desk: Desk, spoil: str) -> None:
-    desk.kill_after(1.0, "--on", "serial", function="slow_long")
     part = desk.folder / "out.jsonl.part"
+    desk.kill_when(
+        lambda: part.exists() and part.stat().st_size > 400_000,
+        *("--on", "serial"),
+        function="slow_long",
+    )
     data = part.read_bytes()
     half = len(data) // 2
     assert half > len(desk.items) * 100
