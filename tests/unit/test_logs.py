@@ -11,15 +11,18 @@ import subprocess
 import sys
 import textwrap
 import threading
+import time
+import types
 import warnings
 from concurrent.futures import ProcessPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stdout
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 import gearshift as gs
-from gearshift._work import logs
+from gearshift._work import logs, replay
+from gearshift._work.lines import Lines
 from gearshift.engines import ProcessExecutor
 
 if TYPE_CHECKING:
@@ -253,8 +256,8 @@ def test_half_a_line_is_heard_at_the_workers_end() -> None:
 
 
 def test_stream_of_lines_is_a_stream() -> None:
-    said: list[bytes] = []
-    lines = logs._Lines("stdout", None, said.append)
+    said: list[tuple[str, str]] = []
+    lines = Lines("stdout", None, lambda *words: said.append(words))
     assert lines.writable()
     assert not lines.isatty()
     assert (lines.encoding, lines.errors) == ("utf-8", "backslashreplace")
@@ -262,11 +265,11 @@ def test_stream_of_lines_is_a_stream() -> None:
         lines.fileno()
     assert lines.write("a\nb") == 3
     lines.flush()
-    assert [pickle.loads(frame) for frame in said] == [("stdout", "a\n")]
+    assert said == [("stdout", "a\n")]
     lines.end()
     lines.end()
-    assert pickle.loads(said[-1]) == ("stdout", "b\n")
-    assert logs._Lines("stdout", 1, said.append).fileno() == 1
+    assert said[-1] == ("stdout", "b\n")
+    assert Lines("stdout", (1, "utf-8", "strict"), lambda *_: None).fileno() == 1
 
 
 # Warnings
@@ -294,8 +297,8 @@ def test_filters_of_the_parent_count_in_workers(engine: ProcessExecutor) -> None
 
 
 def test_frame_that_cannot_be_read_is_nobodys_fault() -> None:
-    logs.replay(b"nonsense")
-    logs.replay(b"cnowhere\nThing\n.")
+    replay.replay(b"nonsense")
+    replay.replay(b"cnowhere\nThing\n.")
 
 
 def test_closed_stream_is_nobodys_fault(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -303,12 +306,21 @@ def test_closed_stream_is_nobodys_fault(monkeypatch: pytest.MonkeyPatch) -> None
     closed.close()
     for stream in (None, closed):
         monkeypatch.setattr(sys, "stdout", stream)
-        logs.replay(pickle.dumps(("stdout", "text\n")))
+        replay.replay(pickle.dumps(("stdout", "text\n")))
+
+
+def test_category_of_no_module_comes_as_it_is() -> None:
+    class LocalWarning(UserWarning):
+        pass
+
+    said: list[bytes] = []
+    logs._Warner(said.append)("hm", LocalWarning, "file.py", 3)
+    assert pickle.loads(said[0]) == ("warning", ("hm", LocalWarning, "file.py", 3, None))
 
 
 def test_category_that_cannot_be_pickled_is_named() -> None:
     class LocalWarning(UserWarning):
-        pass
+        lock = threading.Lock()
 
     said: list[bytes] = []
     logs._Warner(said.append)("hm", LocalWarning, "file.py", 3)
@@ -354,7 +366,8 @@ def test_handler_that_raises_costs_no_run(capfd: pytest.CaptureFixture[str]) -> 
     handler = Broken()
     logging.root.addHandler(handler)
     try:
-        logs.replay(pickle.dumps(("log", {"name": "any", "levelno": 50, "msg": "x"})))
+        content = {"name": "any", "levelno": 50, "msg": "x"}
+        replay.replay(pickle.dumps(("log", (content, {}, False))))
     finally:
         logging.root.removeHandler(handler)
     assert "broken handler" in capfd.readouterr().err
@@ -369,7 +382,7 @@ def test_stream_that_can_only_write_is_enough(monkeypatch: pytest.MonkeyPatch) -
 
     writer = Writer()
     monkeypatch.setattr("sys.stdout", writer)
-    logs.replay(pickle.dumps(("stdout", "one\n")))
+    replay.replay(pickle.dumps(("stdout", "one\n")))
     assert writer.text == "one\n"
 
 
@@ -424,20 +437,20 @@ def test_child_of_a_task_does_not_tear_what_its_worker_says(
 
 
 def test_long_line_without_an_end_is_kept_cheaply() -> None:
-    said: list[bytes] = []
-    lines = logs._Lines("stdout", None, said.append)
+    said: list[tuple[str, str]] = []
+    lines = Lines("stdout", None, lambda *words: said.append(words))
     for _ in range(200_000):
         lines.write("." * 20)
     lines.end()
-    assert len(pickle.loads(said[0])[1]) == 4_000_001
+    assert len(said[0][1]) == 4_000_001
 
 
 def test_bytes_of_one_character_may_come_apart() -> None:
-    said: list[bytes] = []
-    lines = logs._Lines("stdout", None, said.append)
+    said: list[tuple[str, str]] = []
+    lines = Lines("stdout", None, lambda *words: said.append(words))
     lines.buffer.write(b"\xc3")
     lines.buffer.write(b"\xa9\n")
-    assert pickle.loads(said[0])[1] == "\u00e9\n"
+    assert said[0][1] == "\u00e9\n"
     lines.reconfigure(line_buffering=True)
 
 
@@ -480,3 +493,316 @@ def test_filters_of_the_main_programs_categories_and_module_count(tmp_path: Path
     assert done.stdout == "[1]\n"
     assert done.stderr.count("DeprecationWarning: of the main program") == 1
     assert "Mine: mine" not in done.stderr
+
+
+# A pool that stays warm
+
+
+def speak_of(item: int) -> int:
+    print("item", item)
+    LOG.info("item %s", item)
+    return item
+
+
+def test_warm_pool_follows_the_parents_streams_and_levels(
+    engine: ProcessExecutor, caplog: pytest.LogCaptureFixture
+) -> None:
+    assert list(gs.map(speak_of, [1], on=engine)) == [1]
+    with redirect_stdout(io.StringIO()) as heard, level(logging.INFO):
+        assert list(gs.map(speak_of, [2, 3], on=engine, chunksize=1)) == [2, 3]
+        assert engine.submit(speak_of, 4).result() == 4
+    assert sorted(heard.getvalue().splitlines()) == ["item 2", "item 3", "item 4"]
+    assert list(gs.map(speak_of, [5], on=engine)) == [5]
+    assert sorted(caplog.messages) == ["item 2", "item 3", "item 4"]
+
+
+def test_submitted_calls_follow_too(engine: ProcessExecutor) -> None:
+    assert engine.submit(speak_of, 1).result() == 1
+    with redirect_stdout(io.StringIO()) as heard:
+        assert engine.submit(speak_of, 2).result() == 2
+    assert heard.getvalue() == "item 2\n"
+
+
+def test_warm_pool_follows_the_parents_filters(engine: ProcessExecutor) -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        assert list(gs.map(warn, [1], on=engine)) == [1]
+        warnings.simplefilter("error", FutureWarning)
+        with pytest.raises(FutureWarning, match="be careful"):
+            list(gs.map(warn, [1], on=engine))
+
+
+def set_level(item: int) -> int:
+    LOG.setLevel(logging.DEBUG)
+    return item
+
+
+def test_level_that_a_task_has_set_stays(caplog: pytest.LogCaptureFixture) -> None:
+    with ProcessExecutor(1) as engine:
+        assert list(gs.map(set_level, [1], on=engine)) == [1]
+        with level(logging.DEBUG), level(logging.INFO, "another"):
+            assert list(gs.map(log_item, [1], on=engine)) == [1]
+    assert "detail of 1" in caplog.messages
+
+
+# What writes to one pipe
+
+LONG_LINES = """
+    import sys
+    import gearshift as gs
+
+    def speak(item):
+        for number in range(40):
+            print(f"{item}-{number}-" + str(item % 10) * 20_000{end})
+
+    with gs.engines.ProcessExecutor(3, start_method="{method}") as engine:
+        list(gs.map(speak, range(6), on=engine, chunksize=1))
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("method", ["fork", "exec"])
+def test_long_lines_are_not_torn_in_a_pipe_that_is_read_slowly(method: str) -> None:
+    program = textwrap.dedent(
+        LONG_LINES.replace("{end}", ", file=[sys.stdout, sys.stderr][number % 2]")
+    )
+    child = subprocess.Popen(
+        [sys.executable, "-c", program.replace("{method}", method)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+    )
+    text = b""
+    with child:
+        assert child.stdout is not None
+        while data := os.read(child.stdout.fileno(), 5000):
+            text += data
+            time.sleep(0.0002)
+    assert child.returncode == 0
+    wanted = {f"{item}-{number}-" + str(item) * 20_000 for item in range(6) for number in range(40)}
+    lines = text.decode().splitlines()
+    assert len(lines) == len(wanted)
+    assert set(lines) == wanted
+
+
+@pytest.mark.slow
+def test_pipe_that_does_not_block_gets_everything() -> None:
+    program = LONG_LINES.replace("{end}", "").replace("{method}", "fork")
+    child = subprocess.Popen(
+        [sys.executable, "-c", "import os\nos.set_blocking(1, False)\n" + textwrap.dedent(program)],
+        stdout=subprocess.PIPE,
+    )
+    with child:
+        assert child.stdout is not None
+        time.sleep(0.5)
+        lines = child.stdout.read().splitlines()
+    assert child.returncode == 0
+    assert len(lines) == 240
+    assert {len(line) for line in lines} <= {20_004, 20_005}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("encoding", ["ascii", "latin-1", "utf-8"])
+def test_prints_have_the_parents_encoding(encoding: str) -> None:
+    program = r"""
+        import sys
+        import gearshift as gs
+        def speak(item):
+            print("caf\u00e9", sys.stdout.encoding)
+            sys.stdout.buffer.write(b"\xff\xe9\n")
+        list(gs.map(speak, [1], on="processes"))
+    """
+    done = subprocess.run(
+        [sys.executable, "-c", textwrap.dedent(program)],
+        capture_output=True,
+        check=True,
+        env={**os.environ, "PYTHONIOENCODING": encoding},
+    )
+    cafe = "caf\u00e9".encode(encoding, "backslashreplace")
+    assert done.stdout.splitlines()[0].startswith(cafe + b" ")
+    assert done.stdout.splitlines()[1] == b"\xff\xe9"
+
+
+# Configuration in workers
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("where", ["initializer", "task"])
+@pytest.mark.parametrize("pool", ["ours", "theirs"])
+@pytest.mark.parametrize("is_configured", [False, True])
+def test_basic_config_in_a_worker_does_what_it_would_in_the_parent(
+    where: str, pool: str, *, is_configured: bool
+) -> None:
+    program = f"""
+        import logging, multiprocessing
+        from concurrent.futures import ProcessPoolExecutor
+        import gearshift as gs
+
+        def configure():
+            logging.basicConfig(level=logging.INFO, format="worker %(message)s")
+
+        def task(item):
+            if {where == "task"}:
+                configure()
+            logging.info("item %s", item)
+            return item
+
+        initializer = configure if {where == "initializer"} else None
+        if {is_configured}:
+            logging.basicConfig(level=logging.INFO, format="parent %(message)s")
+        if {pool == "ours"}:
+            engine = gs.engines.ProcessExecutor(1, initializer=initializer)
+        else:
+            context = multiprocessing.get_context("fork")
+            engine = ProcessPoolExecutor(1, context, initializer)
+        with engine:
+            assert list(gs.map(task, [1, 2], on=engine)) == [1, 2]
+    """
+    done = run(program)
+    who = "parent" if is_configured else "worker"
+    assert done.stderr.splitlines() == [f"{who} item 1", f"{who} item 2"]
+
+
+@pytest.mark.slow
+def test_spawned_workers_of_somebody_else_have_the_parents_levels(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    context = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(1, context) as pool:
+        with level(logging.INFO):
+            list(gs.map(log_item, [1], on=pool))
+        assert pool.submit(level_of_log).result() == logging.NOTSET  # it was lent
+        list(gs.map(log_item, [2], on=pool))
+    assert caplog.messages == ["item 1"]
+
+
+def level_of_log() -> int:
+    return LOG.level
+
+
+def log_aside(item: int) -> int:
+    LOG.propagate = False
+    LOG.info("item %s", item)
+    return item
+
+
+def test_logger_that_does_not_propagate_is_heard_in_somebody_elses_worker(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    LOG.propagate = False
+    LOG.addHandler(caplog.handler)
+    try:
+        context = multiprocessing.get_context("fork")
+        with ProcessPoolExecutor(1, context) as pool, level(logging.INFO):
+            list(gs.map(log_item, [7], on=pool))
+    finally:
+        LOG.propagate = True
+        LOG.removeHandler(caplog.handler)
+    assert caplog.messages.count("item 7") == 1
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("method", ["fork", "exec"])
+def test_filter_that_edits_acts_once(method: str) -> None:
+    done = run(f"""
+        import logging
+        import gearshift as gs
+
+        log = logging.getLogger("edited")
+
+        class Edits(logging.Filter):
+            def filter(self, record):
+                record.msg = "<" + str(record.msg) + ">"
+                return True
+
+        log.addFilter(Edits())
+
+        def task(item):
+            log.warning("item %s", item)
+
+        list(gs.map(task, [1], on=gs.engines.ProcessExecutor(1, start_method="{method}")))
+    """)
+    assert done.stderr == "<item 1>\n"
+
+
+@pytest.mark.slow
+def test_filters_of_the_main_programs_categories_count_in_a_fork_too(tmp_path: Path) -> None:
+    program = PROGRAM_WITH_FILTERS.replace('"exec"', '"fork"')
+    (tmp_path / "program.py").write_text(program)
+    command = [sys.executable, str(tmp_path / "program.py")]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert done.stdout == "[1]\n"
+    assert "Mine: mine" not in done.stderr
+
+
+def log_with_a_thing_of_the_worker(item: int) -> int:
+    module = types.ModuleType("only_in_the_worker")
+    words = {"__module__": module.__name__, "__repr__": lambda _: "a thing"}
+    kind = type("Thing", (), words)
+    vars(module)["Thing"] = kind
+    sys.modules[module.__name__] = module
+    LOG.warning("item %s", item, extra={"thing": kind(), "size": [1, 2]})
+    return item
+
+
+def test_record_with_what_the_parent_cannot_have_comes_with_its_words(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    with ProcessExecutor(1) as engine:
+        list(gs.map(log_with_a_thing_of_the_worker, [1], on=engine))
+    (record,) = caplog.records
+    assert vars(record)["thing"] == "a thing"
+    assert vars(record)["size"] == [1, 2]
+
+
+# The consumer's pauses, and the worker's end
+
+
+def log_megabytes(item: int) -> int:
+    for _ in range(300):
+        LOG.warning("x" * 10_000)
+    return item
+
+
+@pytest.mark.slow
+def test_time_in_which_nobody_listens_does_not_count(caplog: pytest.LogCaptureFixture) -> None:
+    with ProcessExecutor(1) as engine:
+        run = gs.map(log_megabytes, [1, 2, 3], on=engine, task_timeout=1.0, errors="return")
+        assert next(run) == 1
+        time.sleep(3)
+        assert list(run) == [2, 3]
+    assert len(caplog.records) == 900
+
+
+class Closing:
+    def close(self) -> None:
+        print("closed")
+        sys.stdout.write("half a line")
+        LOG.warning("closed")
+
+
+closing = gs.per_worker(Closing)
+
+
+def use_closing(item: int) -> int:
+    closing()
+    return item
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("way", ["by name", "warm", "submitted", "chunks left"])
+def test_what_is_said_at_a_workers_end_is_heard(
+    way: str, caplog: pytest.LogCaptureFixture, capsys: pytest.CaptureFixture[str]
+) -> None:
+    if way == "by name":
+        assert list(gs.map(use_closing, [1, 2], on="processes", workers=1)) == [1, 2]
+    else:
+        with ProcessExecutor(1) as engine:
+            if way == "submitted":
+                assert engine.submit(use_closing, 1).result() == 1
+            else:
+                run = gs.map(use_closing, [1, 2], on=engine)
+                assert next(run) == 1
+                if way == "warm":
+                    assert list(run) == [2]
+    assert caplog.messages == ["closed"]
+    assert capsys.readouterr().out == "closed\nhalf a line\n"

@@ -1,25 +1,22 @@
-"""What a worker says, heard in the parent: log records, prints, warnings.
+"""What a worker says, on its way to the parent: log records, prints, warnings.
 
-    worker: logging, print, warnings -> frame (bytes) -> say ... parent: replay
+    worker: logging, print, warnings -> frame (bytes) -> say ... parent: `replay`
 
 A record reaches the parent's logger of its name, with its level, filters and handlers. Prints
 are passed on by whole lines: straight to descriptor 1 or 2 where the parent's stream is
 that, so that they come at once and outlive a crash; else, as in a notebook, as frames. A
 warning is shown by the parent's own machinery, once, however many workers gave it.
 
-`listen` is for worker processes of ours, for good; `overhear` is for the time of one call in
+`Voice` is for worker processes of ours, for good; `overhear` is for the time of one call in
 somebody else's, and hears the records of the calling thread only.
 """
 
 from __future__ import annotations
 
-import codecs
-import copy
-import io
+import functools
 import logging
 import os
 import pickle
-import select
 import sys
 import threading
 import traceback
@@ -28,17 +25,18 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+from gearshift._work.lines import ForeignProcessError, Lines, StreamFacts, descriptor_of
+from gearshift._work.pickling import dumps
 
-__all__ = ["Ears", "ForeignProcessError", "ears", "flush_lines", "listen", "overhear", "replay"]
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping
+
+__all__ = ["Ears", "ForeignProcessError", "Voice", "ears", "has_handlers", "levels", "overhear"]
 
 MOST_BYTES = 1 << 20  # kept while one call runs: what says more than that is cut, with a word
 _STREAMS = ("stdout", "stderr")
-
-
-class ForeignProcessError(Exception):
-    """A child that a task forked speaks: nobody but stderr listens to it."""
+_PLAIN_TYPES = (str, bytes, int, float, bool, type(None))
+_DEFAULT_LEVELS = {"": logging.WARNING}  # as `logging` begins
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,54 +45,79 @@ class Ears:
 
     Attributes:
         levels: Of the loggers that have one, the root's as "".
-        streams: For stdout and stderr, the descriptor behind the parent's, or None.
+        has_handlers: Whether the root logger has any, so that `logging.basicConfig` does nothing.
+        streams: What the parent's stdout and stderr are, or None where they are no descriptor.
         filters: Of `warnings`, as they stand in that module.
     """
 
     levels: dict[str, int]
-    streams: tuple[int | None, int | None]
+    has_handlers: bool
+    streams: tuple[StreamFacts | None, StreamFacts | None]
     filters: tuple[Any, ...]
 
 
 def ears() -> Ears:
-    """Return what this process has set up."""
-    levels = {"": logging.getLogger().level}
+    """Return what this process has set up: 15 us where there are 300 loggers."""
+    streams = descriptor_of(sys.stdout), descriptor_of(sys.stderr)
+    return Ears(levels(), has_handlers(), streams, tuple(warnings.filters))
+
+
+def levels() -> dict[str, int]:
+    """Return the levels of the loggers that have one, the root's as ""."""
+    found = {"": logging.root.level}
     for name, logger in list(logging.root.manager.loggerDict.items()):
         if isinstance(logger, logging.Logger) and logger.level:
-            levels[name] = logger.level
-    streams = _descriptor("stdout"), _descriptor("stderr")
-    return Ears(levels, streams, tuple(warnings.filters))
+            found[name] = logger.level
+    return found
 
 
-def listen(parent: Ears, say: Callable[[bytes], None], name: str) -> None:
-    """Have everything said in this worker process reach the parent.
+class Voice:
+    """Has everything said in this worker process reach the parent."""
 
-    Args:
-        parent: What the parent has set up.
-        say: Takes frames.
-        name: The worker's name, which records get as `processName` and `worker`.
-    """
-    handler = _Relay(say, name)
-    for logger in (logging.root, *logging.root.manager.loggerDict.values()):
-        if isinstance(logger, logging.Logger):  # a fork has the parent's handlers, and their locks
-            is_end = logger is logging.root or not logger.propagate
-            logger.handlers = [handler] if is_end else []
-    for logger_name, level in parent.levels.items():
-        logging.getLogger(logger_name or None).setLevel(level)
-    for stream, descriptor in zip(_STREAMS, parent.streams, strict=True):
-        setattr(sys, stream, _Lines(stream, descriptor, say))
-    if tuple(warnings.filters) != parent.filters:
-        warnings.filters[:] = parent.filters  # type: ignore[index]
-        with suppress(AttributeError):  # what the modules remember of what was shown is void
-            warnings._filters_mutated()  # type: ignore[attr-defined]  # noqa: SLF001
-    warnings.showwarning = _Warner(say)
+    def __init__(
+        self, parent: Ears, say: Callable[[bytes], None], name: str, *, turns: int | None = None
+    ) -> None:
+        """Begin to speak.
 
+        Args:
+            parent: What the parent has set up.
+            say: Takes frames.
+            name: The worker's name, which records get as `processName` and `worker`.
+            turns: Descriptor of a file for locks, by which workers on one pipe write in turn.
+        """
+        relay = _Relay(say, name, is_configured=parent.has_handlers)
+        for logger in _loggers():  # a fork has the parent's handlers, and their locks
+            logger.handlers = [relay] if _is_end(logger) else []
+        _mind_basic_config()
+        for logger_name, level in parent.levels.items():
+            logging.getLogger(logger_name or None).setLevel(level)
+        self._relay = relay
+        self._parent = parent
+        self._lines = [
+            Lines(stream, facts, lambda name, text: say(_pickled(name, text)), turns)
+            for stream, facts in zip(_STREAMS, parent.streams, strict=True)
+        ]
+        sys.stdout, sys.stderr = self._lines
+        _set_filters(parent.filters)
+        warnings.showwarning = _Warner(say)
 
-def flush_lines() -> None:
-    """Pass on what has no line end yet: the worker ends."""
-    for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, _Lines):
-            stream.end()
+    def heed(self, parent: Ears) -> None:
+        """Take over what has changed in the parent; what tasks set here stays."""
+        before, self._parent = self._parent, parent
+        self._relay.is_configured = parent.has_handlers
+        for name in {*before.levels, *parent.levels}:
+            level = parent.levels.get(name, logging.NOTSET)
+            if before.levels.get(name, logging.NOTSET) != level:
+                logging.getLogger(name or None).setLevel(level)
+        for lines, facts in zip(self._lines, parent.streams, strict=True):
+            lines.heed(facts)
+        if before.filters != parent.filters:
+            _set_filters(parent.filters)
+
+    def end(self) -> None:
+        """Pass on what has no line end yet: the worker ends."""
+        for lines in self._lines:
+            lines.end()
 
 
 class Collector:
@@ -130,29 +153,73 @@ class Collector:
 
 
 @contextmanager
-def overhear(name: str) -> Iterator[Collector]:
+def overhear(
+    name: str, parent_levels: Mapping[str, int], *, has_handlers: bool
+) -> Iterator[Collector]:
     """Collect the log records of this thread for a while, in a process of somebody else's.
 
     Args:
         name: The worker's name.
+        parent_levels: As `levels` gave them in the parent: they count where nobody has set others.
+        has_handlers: Whether the parent's root logger has any; see `Ears`.
 
     Yields:
         What collects them.
     """
     collector = Collector()
     _drop_inherited()
-    handler = _Relay(collector, name, threading.get_ident())
-    logging.root.addHandler(handler)
+    _mind_basic_config()
+    handler = _Relay(collector, name, threading.get_ident(), is_configured=has_handlers)
+    ends = [logger for logger in _loggers() if _is_end(logger)]
+    _lent.lend(parent_levels)
+    for logger in ends:
+        logger.addHandler(handler)
     try:
         yield collector
     finally:
-        logging.root.removeHandler(handler)
+        for logger in ends:
+            logger.removeHandler(handler)
+        _lent.give_back()
 
 
+class _LentLevels:
+    """Levels that loggers of somebody else's process have while calls of ours run there."""
+
+    def __init__(self) -> None:
+        self._guard = threading.Lock()
+        self._calls = 0
+        self._lent: dict[str, tuple[int, int]] = {}  # theirs and ours, by logger
+
+    def lend(self, parent_levels: Mapping[str, int]) -> None:
+        """Set those that nobody has set."""
+        with self._guard:
+            self._calls += 1
+            for name, level in parent_levels.items():
+                logger = logging.getLogger(name or None)
+                theirs = logger.level
+                if theirs != level and theirs == _DEFAULT_LEVELS.get(name, logging.NOTSET):
+                    self._lent.setdefault(name, (theirs, level))
+                    logger.setLevel(level)
+
+    def give_back(self) -> None:
+        """Set them back after the last call, but for those that the calls have set."""
+        with self._guard:
+            self._calls -= 1
+            if self._calls == 0:
+                for name, (theirs, ours) in self._lent.items():
+                    logger = logging.getLogger(name or None)
+                    if logger.level == ours:
+                        logger.setLevel(theirs)
+                self._lent.clear()
+
+
+_lent = _LentLevels()
 _inherited: list[Any] = []  # weak references to the handlers that a fork gave this process
 
 
-def _note_handlers() -> None:
+def _begin_in_child() -> None:
+    global _lent  # noqa: PLW0603 - a process has one
+    _lent = _LentLevels()
     _inherited[:] = logging._handlerList  # type: ignore[attr-defined]  # noqa: SLF001
 
 
@@ -161,66 +228,69 @@ def _drop_inherited() -> None:
     theirs = {id(handler) for each in _inherited if (handler := each()) is not None}
     _inherited.clear()
     if theirs:
-        for logger in (logging.root, *logging.root.manager.loggerDict.values()):
-            if isinstance(logger, logging.Logger):
-                logger.handlers = [each for each in logger.handlers if id(each) not in theirs]
+        for logger in _loggers():
+            logger.handlers = [each for each in logger.handlers if id(each) not in theirs]
 
 
 if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_note_handlers)
+    os.register_at_fork(after_in_child=_begin_in_child)
 
 
-def replay(frame: bytes) -> None:
-    """Say in this process what a worker said.
+def _loggers() -> list[logging.Logger]:
+    named = list(logging.root.manager.loggerDict.values())
+    return [logging.root, *(logger for logger in named if isinstance(logger, logging.Logger))]
 
-    Never raises, but for an interrupt: whoever polls may be another run than the one that
-    spoke, and has outcomes to take.
+
+def _is_end(logger: logging.Logger) -> bool:
+    """Whether records go no further up from here."""
+    return logger is logging.root or not logger.propagate
+
+
+def has_handlers() -> bool:
+    """Return whether the root logger has any but ours."""
+    return any(not isinstance(handler, _Relay) for handler in logging.root.handlers)
+
+
+def _mind_basic_config() -> None:
+    """Have `logging.basicConfig` in a worker do what it would do in the parent.
+
+    It does nothing where the root logger has handlers, of which our relay is one.
     """
-    try:
-        kind, content = pickle.loads(frame)
-        if kind == "log":
-            record = logging.makeLogRecord(content)
-            logger = logging.getLogger(record.name)
-            if logger.isEnabledFor(record.levelno):
-                logger.handle(record)
-        elif kind == "warning":
-            _show_once(*content)
-        else:
-            _print(kind, content)
-    except Exception:
-        _complain()
-
-
-def _print(name: str, text: str) -> None:
-    """Write to a stream of this process, whatever stands in for it."""
-    stream = getattr(sys, name)
-    if stream is None:
+    original = logging.basicConfig
+    if hasattr(original, "gearshift"):
         return
-    with suppress(OSError, ValueError):  # it was closed
-        try:
-            stream.write(text)
-        except UnicodeEncodeError:
-            stream.write(text.encode("ascii", "backslashreplace").decode("ascii"))
-        if hasattr(stream, "flush"):
-            stream.flush()
+
+    @functools.wraps(original)
+    def basic_config(**options: Any) -> None:
+        relays = [each for each in logging.root.handlers if isinstance(each, _Relay)]
+        if not has_handlers() and not any(relay.is_configured for relay in relays):
+            logging.root.handlers = []
+        original(**options)
+
+    basic_config.gearshift = True  # type: ignore[attr-defined]
+    logging.basicConfig = basic_config
 
 
-def _complain() -> None:
-    """Tell of what went wrong here while a worker was heard, as `logging` does of its handlers."""
-    if sys.__stderr__ is not None:
-        with suppress(OSError, ValueError):
-            sys.__stderr__.write("gearshift: a worker's words could not be passed on:\n")
-            traceback.print_exc(file=sys.__stderr__)
-
-
-# The worker's side
+def _set_filters(filters: tuple[Any, ...]) -> None:
+    if tuple(warnings.filters) != filters:
+        warnings.filters[:] = filters  # type: ignore[index]
+        with suppress(AttributeError):  # what the modules remember of what was shown is void
+            warnings._filters_mutated()  # type: ignore[attr-defined]  # noqa: SLF001
 
 
 class _Relay(logging.Handler):
     """Makes frames of log records."""
 
-    def __init__(self, say: Callable[[bytes], None], name: str, thread: int | None = None) -> None:
+    def __init__(
+        self,
+        say: Callable[[bytes], None],
+        name: str,
+        thread: int | None = None,
+        *,
+        is_configured: bool = False,
+    ) -> None:
         super().__init__()
+        self.is_configured = is_configured  # the parent's root logger
         self._say = say
         self._worker = name
         self._thread = thread
@@ -229,113 +299,35 @@ class _Relay(logging.Handler):
         if self._thread is not None and record.thread != self._thread:
             return
         try:
-            self._say(_pickled("log", self._plain(record)))
+            self._say(pickle.dumps(("log", self._told(record))))
         except ForeignProcessError:
             _to_stderr(record)
         except Exception:
             self.handleError(record)
 
-    def _plain(self, record: logging.LogRecord) -> dict[str, Any]:
-        """Return the record with its message and traceback made, as QueueHandler does."""
-        content = copy.copy(record.__dict__)
-        content["msg"] = record.getMessage()
-        content["args"] = None
+    def _told(
+        self, record: logging.LogRecord
+    ) -> tuple[dict[str, Any], dict[str, tuple[bytes, str]], bool]:
+        """Return the record with its message and traceback made, as QueueHandler does.
+
+        Beside it what else was hung on it, each so that the parent can do without; and whether
+        the logger's filters have acted.
+        """
+        content: dict[str, Any] = {}
+        extras: dict[str, tuple[bytes, str]] = {}
+        for name, value in vars(record).items():
+            if name in {"args", "exc_info"}:
+                content[name] = None
+            elif name == "msg":
+                content[name] = record.getMessage()
+            elif type(value) in _PLAIN_TYPES:
+                content[name] = value
+            else:
+                extras[name] = _pickled_if_possible(value), _repr(value)
         if record.exc_info and not record.exc_text:
             content["exc_text"] = "".join(traceback.format_exception(*record.exc_info)).rstrip("\n")
-        content["exc_info"] = None
         content["processName"] = content["worker"] = self._worker
-        return content
-
-
-class _Lines(io.TextIOBase):
-    """Passes text on by whole lines, each in one write."""
-
-    def __init__(self, name: str, descriptor: int | None, say: Callable[[bytes], None]) -> None:
-        self._name = name
-        self._descriptor = descriptor
-        self._say = say
-        self._rest: list[str] = []  # of the last line; joined once, it may be long
-        self._guard = threading.RLock()
-        self.buffer = _Bytes(self)
-
-    @property
-    def name(self) -> str:
-        return f"<{self._name}>"
-
-    @property
-    def line_buffering(self) -> bool:
-        return True
-
-    def reconfigure(self, **_options: object) -> None:
-        """Do nothing: lines are passed on whole, whatever is wished."""
-
-    @property
-    def encoding(self) -> str:  # type: ignore[override]
-        return "utf-8"
-
-    @property
-    def errors(self) -> str:  # type: ignore[override]
-        return "backslashreplace"
-
-    def writable(self) -> bool:
-        return True
-
-    def isatty(self) -> bool:
-        return self._descriptor is not None and os.isatty(self._descriptor)
-
-    def fileno(self) -> int:
-        if self._descriptor is None:
-            raise io.UnsupportedOperation("fileno")
-        return self._descriptor
-
-    def write(self, text: str) -> int:
-        with self._guard:
-            lines, end, rest = text.rpartition("\n")
-            if end:
-                begun, self._rest = self._rest, []
-                self._pass_on("".join([*begun, lines, end]))
-            if rest:
-                self._rest.append(rest)
-        return len(text)
-
-    def end(self) -> None:
-        """Pass on what has no line end."""
-        with self._guard:
-            if self._rest:
-                begun, self._rest = self._rest, []
-                self._pass_on("".join([*begun, "\n"]))
-
-    def _pass_on(self, text: str) -> None:
-        descriptor = self._descriptor
-        if descriptor is None:
-            try:
-                self._say(_pickled(self._name, text))
-            except ForeignProcessError:
-                descriptor = 1 if self._name == "stdout" else 2
-            else:
-                return
-        left = memoryview(text.encode("utf-8", "backslashreplace"))
-        with suppress(OSError):  # the reader is gone: a print is not worth a task
-            while left:
-                try:
-                    left = left[os.write(descriptor, left) :]
-                except BlockingIOError:  # somebody has made the terminal or pipe so
-                    select.select([], [descriptor], [])
-
-
-class _Bytes(io.RawIOBase):
-    """The bytes below a stream of lines."""
-
-    def __init__(self, lines: _Lines) -> None:
-        self._lines = lines
-        self._decoder = codecs.getincrementaldecoder("utf-8")("backslashreplace")
-
-    def writable(self) -> bool:
-        return True
-
-    def write(self, data: Any) -> int:
-        self._lines.write(self._decoder.decode(bytes(data)))
-        return len(data)
+        return content, extras, bool(logging.getLogger(record.name).filters)
 
 
 class _Warner:
@@ -355,29 +347,24 @@ class _Warner:
     ) -> None:
         module = _module_of(filename, lineno)
         told = (str(message), category, filename, lineno, module)
-        if not _is_picklable(category):
+        try:
+            frame = dumps(("warning", told))
+        except Exception:
             told = (f"{category.__name__}: {message}", UserWarning, filename, lineno, module)
+            frame = pickle.dumps(("warning", told))
         with suppress(ForeignProcessError):
-            self._say(_pickled("warning", told))
+            self._say(frame)
 
 
-def _pickled(kind: str, content: Any) -> bytes:
-    """Return a frame; what cannot be pickled is in it as its `repr`."""
+def _pickled(kind: str, text: str) -> bytes:
+    return pickle.dumps((kind, text))
+
+
+def _pickled_if_possible(value: object) -> bytes:
     try:
-        return pickle.dumps((kind, content))
+        return dumps(value)
     except Exception:
-        plain = {
-            name: value if _is_picklable(value) else _repr(value) for name, value in content.items()
-        }
-        return pickle.dumps((kind, plain))
-
-
-def _is_picklable(value: object) -> bool:
-    try:
-        pickle.dumps(value)
-    except Exception:
-        return False
-    return True
+        return b""
 
 
 def _repr(value: object) -> str:
@@ -385,42 +372,6 @@ def _repr(value: object) -> str:
         return repr(value)
     except Exception:
         return f"a {type(value).__qualname__}"
-
-
-# The parent's side
-
-_shown: dict[str, dict[Any, Any]] = {}  # registries of `warnings`, by file
-_plain: dict[type[Warning], type[Warning]] = {}
-
-
-def _show_once(
-    message: str, category: type[Warning], filename: str, lineno: int, module: str | None
-) -> None:
-    """Show a warning as this process would, unless it has been."""
-    registry = _shown.setdefault(filename, {})
-    try:
-        told = category(message)
-    except Exception:  # it is made of other things than its text
-        told = _plain_kind(category)(message)
-    with suppress(Warning):  # "error" here: the worker's filters let it pass when it was given
-        warnings.warn_explicit(told, category, filename, lineno, module, registry)
-
-
-def _plain_kind(category: type[Warning]) -> type[Warning]:
-    """Return a category that filters take for this one, but made of a text alone."""
-    if category not in _plain:
-
-        class Plain(category):  # type: ignore[misc, valid-type]
-            def __init__(self, _text: str) -> None:
-                pass  # its own would want more
-
-            def __str__(self) -> str:
-                return str(self.args[0])
-
-        Plain.__name__, Plain.__qualname__ = category.__name__, category.__qualname__
-        Plain.__module__ = category.__module__
-        _plain[category] = Plain
-    return _plain[category]
 
 
 def _module_of(filename: str, lineno: int) -> str | None:
@@ -438,18 +389,3 @@ def _to_stderr(record: logging.LogRecord) -> None:
     """Write a record where it cannot reach the parent's handlers."""
     if logging.lastResort is not None:
         logging.lastResort.handle(record)
-
-
-def _descriptor(name: str) -> int | None:
-    """Return 1 or 2 where that is what the stream writes to, else None."""
-    stream = getattr(sys, name)
-    if isinstance(stream, _Lines):  # a worker that has workers
-        return stream._descriptor  # noqa: SLF001 - of this module
-    # A tee, or rich's stand-in, may pass on `fileno`, but not see what is written there.
-    if not isinstance(stream, io.TextIOWrapper):
-        return None
-    try:
-        number: int = stream.fileno()
-    except (AttributeError, OSError, ValueError):
-        return None
-    return number if number in {1, 2} else None

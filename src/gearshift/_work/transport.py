@@ -20,12 +20,12 @@ import threading
 import traceback
 from contextlib import suppress
 from contextvars import Context
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import cloudpickle
 
-from gearshift._work.logs import overhear
+from gearshift._work.logs import has_handlers, levels, overhear
 from gearshift._work.pickling import PROTOCOL, dumps_noting, dumps_plain
 from gearshift._work.run_chunk import ChunkRun, Task, name_of
 from gearshift._work.scope import DEPTH_VARIABLE, Scope
@@ -79,6 +79,8 @@ class PackedTask:
     digest: bytes
     name: str
     home: int  # process that packed it
+    levels: dict[str, int] = field(default_factory=levels)  # of its loggers
+    has_handlers: bool = field(default_factory=has_handlers)  # its root logger
 
 
 @dataclass(frozen=True, slots=True)
@@ -215,7 +217,7 @@ def run_packed(packed: PackedTask, items: PackedItems, nonce: str = "") -> Packe
     if os.getpid() == packed.home:  # an executor of threads may pack too
         return _run_packed(packed, items)
     os.environ[DEPTH_VARIABLE] = "1"
-    with overhear(_worker_scope().name) as heard:
+    with overhear(_worker_scope().name, packed.levels, has_handlers=packed.has_handlers) as heard:
         outcome = _run_packed(packed, items)
     said = heard.take()
     return replace(outcome, said=said) if said else outcome

@@ -58,6 +58,7 @@ class EngineExecutor(Executor):
         self._courier: threading.Thread | None = None
         self._submitted: _Submitted | None = None
         self._is_shut = False
+        self._is_waited = False
         self.has_ended: bool = False  # its workers were let go
         for key in [key for key, engine in _LIVE.items() if engine() is None]:
             _LIVE.pop(key, None)
@@ -122,6 +123,7 @@ class EngineExecutor(Executor):
         """
         with self._lock:
             self._is_shut = True
+            self._is_waited = self._is_waited or wait
             courier = self._courier
             if cancel_futures or kill:
                 while self._inbox:
@@ -135,6 +137,7 @@ class EngineExecutor(Executor):
             if self._submitted is not None:
                 self._submitted.close()
             self._finish(wait=wait, kill=kill)
+            self._submitted = None
         elif wait:
             courier.join()
             self._finish(wait=True, kill=kill)
@@ -200,6 +203,7 @@ class EngineExecutor(Executor):
         if self._is_shut:
             submitted.close()
             self._finish(wait=False, kill=submitted.kill)
+            self._submitted = None  # and with it goes a descriptor
 
 
 class _Submitted:

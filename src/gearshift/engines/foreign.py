@@ -20,7 +20,7 @@ from contextvars import copy_context
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from gearshift._work.logs import replay
+from gearshift._work.replay import replay
 from gearshift._work.run_chunk import ChunkRun, Task
 from gearshift._work.scope import Scope
 from gearshift._work.transport import PackedOutcome, pack_items, pack_task, run_packed, unpack

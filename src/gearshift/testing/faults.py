@@ -92,8 +92,8 @@ TABLE: dict[tuple[Stage, Kind], Cell] = {
     ("arrive", "exit"): Cell(Outcome.WORKS, gs.TransportError),
     ("arrive", "kill"): Cell(Outcome.WORKS, Outcome.DOWN),
     ("arrive", "hang"): Cell(Outcome.WORKS, Outcome.WAITS),
-    ("shut down", "raise"): Cell(Outcome.WARNS, Outcome.UNSEEN),
-    ("shut down", "exit"): Cell(Outcome.WARNS, Outcome.UNSEEN),
+    ("shut down", "raise"): Cell(Outcome.WARNS, Outcome.WARNS),
+    ("shut down", "exit"): Cell(Outcome.WARNS, Outcome.WARNS),
     ("shut down", "kill"): Cell(Outcome.DOWN, Outcome.UNSEEN),
     ("shut down", "hang"): Cell(Outcome.WAITS, Outcome.WAITS),
 }
@@ -116,6 +116,8 @@ def expected(traits: Traits, stage: Stage, kind: Kind) -> Outcome | type[BaseExc
         return Outcome.REFUSED
     if outcome is gs.WorkerDiedError and not traits.survives_death:
         return Outcome.ENDS
+    if outcome is Outcome.WARNS and traits.pickles and not traits.survives_death:
+        return Outcome.UNSEEN  # a pool of somebody else's does not listen while its workers end
     return outcome
 
 

@@ -150,6 +150,7 @@ class ProcessExecutor(EngineExecutor):
         pool = self._started()
         if pool.death:
             raise WorkerDiedError(pool.death)
+        pool.heed(ears())
         return ProcessLane(pool, job, TRAITS, wakeup)
 
     def resize(self, workers: int) -> None:
@@ -165,7 +166,8 @@ class ProcessExecutor(EngineExecutor):
     def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Any:
         """Schedule one call; see `concurrent.futures.Executor.submit`."""
         if not self._is_shut:
-            self._started()  # from this thread, before there is a courier: so they may be forked
+            # From this thread, before there is a courier: so they may be forked.
+            self._started().heed(ears())
         return super().submit(fn, *args, **kwargs)
 
     def _started(self) -> Pool:
@@ -190,7 +192,7 @@ class ProcessExecutor(EngineExecutor):
         pool = self._pool
         if pool is None:
             return
-        pool.end(kill=kill)
+        pool.end(kill=kill, wait=wait or self._is_waited)
         if wait:
             pool.wait_ended()
 

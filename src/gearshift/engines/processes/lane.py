@@ -129,7 +129,7 @@ class ProcessLane:
 
     def filenos(self) -> Sequence[int]:
         """Return what is readable when anything of the pool is to be moved."""
-        return () if self._pool.is_closed else (self._pool.fileno(),)
+        return (self._pool.fileno(),) if self._pool.has_news else ()
 
     def deadline(self) -> float | None:
         """Return None: the keeper watches the time."""

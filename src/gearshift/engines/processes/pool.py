@@ -25,8 +25,8 @@ from collections import deque
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
-from gearshift._work.logs import replay
 from gearshift._work.pickling import dumps
+from gearshift._work.replay import replay
 from gearshift._work.transport import unpack_outcomes
 from gearshift.engines.processes import keeper, wire
 from gearshift.engines.processes.deaths import how
@@ -36,6 +36,7 @@ from gearshift.host import interrupts_held
 if TYPE_CHECKING:
     from contextlib import AbstractContextManager
 
+    from gearshift._work.logs import Ears
     from gearshift.engines.processes.lane import Part, ProcessLane
     from gearshift.engines.processes.wire import Frame
     from gearshift.engines.processes.worker import Duties
@@ -47,25 +48,26 @@ _PIPE_BYTES = 1 << 20
 _JOINED_BYTES = 1 << 16  # to copy so much is cheaper than another system call
 _MOST_EARLY_DEATHS = 3  # in a row, of workers that never got to a task
 _KILL_SECONDS = 1.0  # for which an end that does not wait still looks whether it is over
+_HEARD_SECONDS = 0.2  # for which an end that waits holds interrupts back
 _TO_REAP: set[int] = set()  # keepers that are to end by themselves
 
 
 class _Worker:
     """One worker, as the parent sees it."""
 
-    def __init__(self, slot: int, pid: int, to_fd: int, from_fd: int) -> None:
+    def __init__(self, slot: int, pid: int, fds: tuple[int, int], ears: Ears) -> None:
+        self.ears = ears  # as it knows them
         self.slot = slot
         self.pid = pid
         self.name = f"process {pid}"
-        self.to_fd = to_fd
-        self.from_fd = from_fd
+        self.to_fd, self.from_fd = fds
         self.reader = FrameReader()
         self.queue: deque[Part] = deque()  # the first is being run
         self.jobs: set[int] = set()
         self.unsent: deque[memoryview] = deque()
         self.is_ready = False
         self.is_full = False  # its pipe: the rest waits in `unsent`
-        for fd in (to_fd, from_fd):
+        for fd in fds:
             os.set_blocking(fd, False)
 
 
@@ -83,12 +85,16 @@ class Pool:
         for pid in list(_TO_REAP):
             _is_reaped(pid)
         self.size: int = workers
+        self.ears: Ears = duties.ears  # as they are now
+        self._first_ears = duties.ears
         self.lock: AbstractContextManager[bool] = threading.RLock()
         self.death: str = ""  # why the pool is of no more use
         self._workers: dict[int, _Worker] = {}  # by slot
         self._lanes: list[ProcessLane] = []
         self._early_deaths = 0
         self._is_ending = False
+        self._is_leaving = False  # workers were told to go, and are heard a last time
+        self._is_waited = False
         self._is_closed = False
         self._pid = os.getpid()
         stamps_fd = wire.shared_file(Stamps.size_for(workers))
@@ -129,11 +135,21 @@ class Pool:
         """Whether its descriptors are gone."""
         return self._is_closed
 
+    @property
+    def has_news(self) -> bool:
+        """Whether its descriptor means anything any more."""
+        return not self._is_closed and not self._is_leaving
+
     def fileno(self) -> int:
         """Return the descriptor that is readable when `pump` has something to do."""
         return self._epoll.fileno()
 
     # Lanes
+
+    def heed(self, ears: Ears) -> None:
+        """Have workers know what this process hears, before the next chunk of each."""
+        if ears != self.ears:
+            self.ears = ears
 
     def add(self, lane: ProcessLane) -> None:
         """Take a lane in; called under the lock, as all that follow."""
@@ -163,7 +179,7 @@ class Pool:
 
     def pump(self) -> None:
         """Move everything that can be moved without waiting."""
-        if self._is_closed:
+        if self._is_closed or self._is_leaving:
             return
         for fd, event in self._epoll.poll(0):
             if self._is_closed:  # what was heard was the end
@@ -187,7 +203,7 @@ class Pool:
 
     def assign(self) -> None:
         """Give waiting parts to the workers that have the least, one lane after another."""
-        while self._workers and not self.death:
+        while self._workers and not self.death and not self._is_leaving:
             lane = next((lane for lane in self._lanes if lane.waiting), None)
             if lane is None:
                 return
@@ -197,11 +213,15 @@ class Pool:
             self._give(worker, lane, lane.waiting.popleft())
             self._lanes.remove(lane)
             self._lanes.append(lane)
-        if not self._workers and any(lane.waiting for lane in self._lanes):
+        if not self._workers and not self._is_leaving and any(lane.waiting for lane in self._lanes):
             self._tell(Message(wire.WANT, self.size))  # they had left, having been idle
 
     def _give(self, worker: _Worker, lane: ProcessLane, part: Part) -> None:
         parts = []
+        if worker.ears is not self.ears:
+            worker.ears = self.ears
+            data = dumps(self.ears)
+            parts += [wire.header(wire.EARS, 0, 0, 0, len(data)), data]
         if lane.number not in worker.jobs:
             worker.jobs.add(lane.number)
             meta = pickle.dumps((lane.timeout,))
@@ -300,7 +320,7 @@ class Pool:
                 return
             message = Message.unpack(data)
             if message.kind == wire.WORKER:
-                self._welcome(_Worker(message.a, message.b, *fds))
+                self._welcome(_Worker(message.a, message.b, (fds[0], fds[1]), self._first_ears))
             elif message.kind == wire.DIED:
                 status = (message.b & 0xFFFFFFFF) - ((message.b & 0x80000000) << 1)
                 index = None if message.d == -2 else message.d  # noqa: PLR2004 - as it is sent
@@ -323,6 +343,10 @@ class Pool:
             control.detach()
 
     def _welcome(self, worker: _Worker) -> None:
+        if self._is_leaving:  # nobody will have anything for it
+            os.close(worker.to_fd)
+            os.close(worker.from_fd)
+            return
         self._workers[worker.slot] = worker
         for fd in (worker.to_fd, worker.from_fd):
             with suppress(ImportError, OSError, AttributeError):
@@ -377,14 +401,16 @@ class Pool:
 
     # The end
 
-    def end(self, *, kill: bool) -> None:
-        """Begin to end: when nothing is under way any more, or now."""
+    def end(self, *, kill: bool, wait: bool = False) -> None:
+        """Begin to end: when nothing is under way any more, or now; with `wait`, `wait_ended` follows."""
         with interrupts_held(), self.lock:
             self._is_ending = True
+            self._is_waited = self._is_waited or wait
             if kill:
-                self._tell(Message(wire.EXIT, 1))
-                self._close()
                 until = time.monotonic() + _KILL_SECONDS
+                self._leave(kill=True)
+                self._hear_out(until)
+                self._close()
                 while not _is_reaped(self._keeper) and time.monotonic() < until:
                     time.sleep(0.0005)
             else:
@@ -395,21 +421,88 @@ class Pool:
         while True:
             with interrupts_held(), self.lock:
                 self.pump()
-                if self._is_closed:
+                if self._is_closed or self._is_leaving:
                     break
             with suppress(ValueError):  # another thread has ended it at this moment
                 select.select([self._epoll], [], [], 1.0)
+        while not self._is_closed:
+            with interrupts_held(), self.lock:
+                if self._hear_out(time.monotonic() + _HEARD_SECONDS):
+                    self._close()
         with suppress(ChildProcessError):
             if self._keeper in _TO_REAP:
                 os.waitpid(self._keeper, 0)
                 _TO_REAP.discard(self._keeper)
 
     def _end_if_idle(self) -> None:
-        if not self._is_ending or self._is_closed:
+        if not self._is_ending or self._is_leaving or self._is_closed:
             return
         if not any(worker.queue for worker in self._workers.values()):
-            self._tell(Message(wire.EXIT, 0))
-            self._close()
+            self._leave(kill=False)
+            if not self._is_waited:
+                self._close()
+
+    def _leave(self, *, kill: bool) -> None:
+        """Have the workers go: they see the end of their pipes, and close what tasks made there."""
+        if self._is_closed:
+            return
+        self._is_leaving = True
+        self._tell(Message(wire.EXIT, int(kill)))
+        for worker in self._workers.values():
+            if worker.to_fd >= 0:
+                if worker.is_full:
+                    self._epoll.unregister(worker.to_fd)
+                os.close(worker.to_fd)
+                worker.to_fd = -1
+        for lane in self._lanes:
+            lane.wakeup.set()
+
+    def _hear_out(self, until: float) -> bool:
+        """Hear what workers say at their end; their outcomes count no more.
+
+        Returns:
+            Whether they are all gone.
+        """
+        while not self._is_closed and (seconds := until - time.monotonic()) > 0:
+            for fd, _ in self._epoll.poll(seconds):
+                if fd == self._control:
+                    if not self._is_keeper_there():
+                        self._hear_workers()
+                        return True
+                    continue
+                worker = next((w for w in self._workers.values() if fd == w.from_fd), None)
+                if worker is None or not self._hear_worker(worker):
+                    self._epoll.unregister(fd)
+        return self._is_closed
+
+    def _hear_workers(self) -> None:
+        """Hear what is left in the pipes."""
+        for worker in list(self._workers.values()):
+            while self._hear_worker(worker):
+                pass
+
+    def _hear_worker(self, worker: _Worker) -> bool:
+        """Hear some of what a worker says; return whether there may be more."""
+        try:
+            data = os.read(worker.from_fd, _READ_BYTES)
+        except OSError:
+            return False
+        for frame in worker.reader.feed(data):
+            if frame.kind == wire.SAID:
+                replay(frame.body)
+        return bool(data)
+
+    def _is_keeper_there(self) -> bool:
+        """Read a message of a keeper that ends, and forget it."""
+        try:
+            data, fds = self._receive()
+        except BlockingIOError:
+            return True
+        except OSError:
+            return False
+        for fd in fds:  # of a worker that has just begun
+            os.close(fd)
+        return len(data) == wire.MESSAGE_BYTES
 
     def _close(self) -> None:
         """Let go of every descriptor: what is left sees that and ends."""
@@ -430,7 +523,8 @@ class Pool:
         while self._workers:
             with suppress(KeyError):
                 _, worker = self._workers.popitem()
-                os.close(worker.to_fd)
+                if worker.to_fd >= 0:
+                    os.close(worker.to_fd)
                 os.close(worker.from_fd)
         self._lanes.clear()  # they hold us, and the wake-ups of their runs
         self.stamps.close()

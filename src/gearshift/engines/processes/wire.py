@@ -12,6 +12,9 @@ from __future__ import annotations
 import mmap
 import os
 import struct
+import threading
+import time
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
@@ -27,7 +30,7 @@ __all__ = [
 ]
 
 # Frames to a worker
-JOB, CHUNK, FORGET = 1, 2, 3
+JOB, CHUNK, FORGET, EARS = 1, 2, 3, 4
 # Frames from a worker
 READY, PART, RETURNED, SAID, BROKEN = 11, 12, 13, 14, 15
 # Messages to the keeper
@@ -189,8 +192,24 @@ class Stamps:
     def deadline(self, slot: int) -> float | None:
         """Return when its task has to end, or None."""
         at = slot * _SLOT_WORDS
-        timeout = self._floats[at + 3]
+        timeout = self._floats[at + 3]  # before the start; see `paused`
         return self._floats[at + 2] + timeout if self.words[at] != 0 and timeout else None
+
+    @contextmanager
+    def paused(self, slot: int) -> Iterator[None]:
+        """Let no time count for a while (called by its worker): it waits for the consumer."""
+        at = slot * _SLOT_WORDS
+        timeout = self._floats[at + 3]
+        if not timeout or threading.get_ident() != threading.main_thread().ident:
+            yield
+            return
+        began = time.monotonic()
+        self._floats[at + 3] = 0.0
+        try:
+            yield
+        finally:
+            self._floats[at + 2] += time.monotonic() - began
+            self._floats[at + 3] = timeout  # after the start: the keeper reads them the other way
 
     def clear(self, slot: int) -> None:
         """Be on nothing."""

@@ -1,6 +1,6 @@
 """What a worker process does: read a chunk, run it, write what came of it.
 
-    pipe in --JOB, CHUNK, FORGET--> worker --PART, RETURNED, SAID--> pipe out
+    pipe in --EARS, JOB, CHUNK, FORGET--> worker --PART, RETURNED, SAID--> pipe out
 
 Before each item it stamps which one that is, so that its death costs that item alone.
 Outcomes go out at least every 50 ms, so a death costs little beside. It ends when its pipe
@@ -14,9 +14,7 @@ import pickle
 import select
 import signal
 import sys
-import threading
 import time
-from collections import deque
 from contextlib import suppress
 from contextvars import Context
 from dataclasses import dataclass
@@ -25,7 +23,8 @@ from itertools import compress, count, filterfalse
 from operator import setitem
 from typing import TYPE_CHECKING, Any
 
-from gearshift._work.logs import Ears, ForeignProcessError, flush_lines, listen
+from gearshift._work.lines import WholeWriter
+from gearshift._work.logs import Ears, ForeignProcessError, Voice
 from gearshift._work.run_chunk import ChunkRun, Task
 from gearshift._work.scope import DEPTH_VARIABLE, Scope
 from gearshift._work.shares import limit_threads, reseed
@@ -66,11 +65,23 @@ class Duties:
     idle_seconds: float | None = None
 
 
-def work(duties: Duties, stamps: Stamps, slot: int, to_read: int, to_write: int) -> None:
-    """Be a worker until there is no more to do."""
+def work(
+    duties: Duties, stamps: Stamps, slot: int, to_read: int, to_write: int, *, turns: int | None
+) -> None:
+    """Be a worker until there is no more to do.
+
+    Args:
+        duties: What to do and to be.
+        stamps: Where to say what it is on.
+        slot: Its place there.
+        to_read: Pipe from the parent.
+        to_write: Pipe to the parent.
+        turns: File for the locks by which workers that print into one pipe do so in turn.
+    """
     signal.signal(signal.SIGINT, lambda _number, _frame: None)  # the parent's; not SIG_IGN,
     signal.signal(signal.SIGTERM, signal.SIG_DFL)  # which programs that tasks start would have too
     worker = _Worker(duties, stamps, slot, to_read, to_write)
+    worker.speak(turns)
     try:
         if worker.begin():
             worker.run()
@@ -99,10 +110,7 @@ class _Worker:
         self._stamps = stamps
         self._slot = slot
         self._to_read = to_read
-        self._to_write = to_write
-        self._guard = threading.RLock()  # tasks may log from threads of theirs,
-        self._unwritten: deque[bytes] = deque()  # and from finalizers amid a write of this thread
-        self._is_writing = False
+        self._writer = WholeWriter(to_write)  # tasks may log from threads and finalizers
         self._pid = os.getpid()
         self._jobs: dict[int, tuple[bytes, float]] = {}
         self._tasks: dict[int, Task | Exception] = {}
@@ -111,12 +119,15 @@ class _Worker:
         self._round = 0  # in which the chunk was sent; see `Stamps.revoke`
         self._stamp = partial(setitem, stamps.words, stamps.word_of(slot))
 
+    def speak(self, turns: int | None) -> None:
+        """Have what is logged, printed and warned of from here on reach the parent."""
+        self._voice = Voice(self._duties.ears, self._say, self._scope.name, turns=turns)
+
     def begin(self) -> bool:
         """Set the process up; return whether that went well."""
         os.environ[DEPTH_VARIABLE] = "1"
         with suppress(OSError, ValueError):
             sys.stdin = open(os.devnull, encoding="utf-8")  # noqa: SIM115, PTH123 - for the process's life
-        listen(self._duties.ears, self._say, self._scope.name)
         limit_threads(self._duties.threads)
         reseed()
         try:
@@ -144,7 +155,10 @@ class _Worker:
                     return
                 kind, job, first, meta_bytes, body_bytes = wire.read_header(head)
                 meta, body = self._read(meta_bytes), self._read(body_bytes)
-                if kind == wire.JOB:
+                if kind == wire.EARS:
+                    with suppress(Exception):  # a filter names what cannot be imported here
+                        self._voice.heed(pickle.loads(body))
+                elif kind == wire.JOB:
                     self._jobs[job] = body, *pickle.loads(meta)
                 elif kind == wire.FORGET:
                     self._jobs.pop(job, None)
@@ -159,7 +173,7 @@ class _Worker:
         with suppress(BaseException):
             self._scope.close()
         with suppress(BaseException):
-            flush_lines()
+            self._voice.end()
 
     def _wait(self) -> None:
         """Wait for a frame, unless that takes too long.
@@ -303,7 +317,7 @@ class _Worker:
         """
         if os.getpid() != self._pid:
             raise ForeignProcessError
-        with suppress(OSError):  # the parent is gone
+        with suppress(OSError), self._stamps.paused(self._slot):  # OSError: the parent is gone
             self._write(wire.SAID, body=frame)
 
     def _write(
@@ -316,16 +330,7 @@ class _Worker:
         """
         head = wire.header(kind, job, first, len(meta), len(body))
         pieces = (head + meta + body,) if len(body) < _READ_BYTES else (head + meta, body)
-        with self._guard:
-            self._unwritten.extend(pieces)
-            if self._is_writing:
-                return  # the write that this one interrupts goes on with it
-            self._is_writing = True
-            try:
-                while self._unwritten:
-                    _write_all(self._to_write, self._unwritten.popleft())
-            finally:
-                self._is_writing = False
+        self._writer.write(*pieces)
 
     def _read(self, size: int) -> bytes:
         """Read so many bytes, or none at the pipe's end."""
@@ -337,9 +342,3 @@ class _Worker:
             data = os.read(self._to_read, min(size, _READ_BYTES))
             parts.append(data)
         return b"".join(parts) if data else b""
-
-
-def _write_all(fd: int, data: bytes) -> None:
-    left = memoryview(data)
-    while left:
-        left = left[os.write(fd, left) :]

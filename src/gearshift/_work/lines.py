@@ -1,0 +1,266 @@
+"""Standard output and error of a worker: text by whole lines, several processes on one pipe.
+
+    print -> Lines -> WholeWriter -> descriptor 1 or 2
+                   -> say (a frame), where the parent's stream is not a descriptor
+
+Apart from `logs` because it knows nothing of the parent.
+"""
+
+from __future__ import annotations
+
+import codecs
+import io
+import os
+import select
+import stat
+import threading
+from collections import deque
+from contextlib import contextmanager, suppress
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+__all__ = ["ForeignProcessError", "Lines", "StreamFacts", "Turn", "WholeWriter", "descriptor_of"]
+
+StreamFacts = tuple[int, str, str]  # descriptor, encoding, what to do with what it lacks
+
+
+class ForeignProcessError(Exception):
+    """A child that a task forked speaks: nobody but stderr listens to it."""
+
+
+class Turn:
+    """Lets processes that share a pipe write to it one after another.
+
+    A pipe takes up to 4,096 bytes in one piece (PIPE_BUF, pipe(7)); more of it may be torn by
+    what others write. This is a POSIX record lock (fcntl(2)) on a file that they share: the kernel
+    lets go of it when its holder dies.
+    """
+
+    def __init__(self, file: int, number: int) -> None:
+        """Share it with whoever has the same file and number.
+
+        Args:
+            file: Descriptor of a file that serves for nothing else.
+            number: Of the pipe.
+        """
+        self._file = file
+        self._number = number
+
+    @contextmanager
+    def taken(self) -> Iterator[None]:
+        """Have the turn for a while. One thread of a process at a time."""
+        import fcntl  # where there is none, there is no pool of processes
+
+        fcntl.lockf(self._file, fcntl.LOCK_EX, 1, self._number)
+        try:
+            yield
+        finally:
+            fcntl.lockf(self._file, fcntl.LOCK_UN, 1, self._number)
+
+
+class WholeWriter:
+    """Writes pieces whole, one after another, whichever threads and finalizers are at it."""
+
+    def __init__(self, descriptor: int, turn: Turn | None = None) -> None:
+        """Write to a descriptor.
+
+        Args:
+            descriptor: Of a pipe or file.
+            turn: To be taken for each write, where other processes write there too.
+        """
+        self._descriptor = descriptor
+        self._turn = turn
+        self._guard = threading.RLock()
+        self._unwritten: deque[bytes] = deque()
+        self._is_writing = False
+
+    def write(self, *pieces: bytes) -> None:
+        """Write, and return when it is written, unless this is amid another write of this thread.
+
+        Raises:
+            OSError: The reader is gone.
+        """
+        with self._guard:
+            self._unwritten.extend(pieces)
+            if self._is_writing:
+                return  # the write that this one interrupts goes on with it
+            self._is_writing = True
+            try:
+                if self._turn is None:
+                    self._write_all()
+                else:
+                    with self._turn.taken():
+                        self._write_all()
+            finally:
+                self._unwritten.clear()
+                self._is_writing = False
+
+    def _write_all(self) -> None:
+        while self._unwritten:
+            left = memoryview(self._unwritten.popleft())
+            while left:
+                try:
+                    left = left[os.write(self._descriptor, left) :]
+                except BlockingIOError:  # somebody has made the terminal or pipe so
+                    select.select([], [self._descriptor], [])
+
+
+class Lines(io.TextIOBase):
+    """Passes text on by whole lines, each in one write."""
+
+    def __init__(
+        self,
+        name: str,
+        facts: StreamFacts | None,
+        say: Callable[[str, str], None],
+        turns: int | None = None,
+    ) -> None:
+        """Begin without text.
+
+        Args:
+            name: "stdout" or "stderr".
+            facts: What the parent's stream is, or None where it is no descriptor.
+            say: Takes name and text where it is none.
+            turns: Descriptor of a file for the locks between processes, or None.
+        """
+        self._name = name
+        self._say = say
+        self._turns = turns
+        self._rest: list[str] = []  # of the last line; joined once, it may be long
+        self._guard = threading.RLock()
+        self.buffer = _Bytes(self)
+        self.heed(facts)
+
+    def heed(self, facts: StreamFacts | None) -> None:
+        """Write there from now on."""
+        with self._guard:
+            self.facts: StreamFacts | None = facts
+            self._writer = None if facts is None else _writer_of(facts[0], self._turns)
+
+    @property
+    def name(self) -> str:
+        return f"<{self._name}>"
+
+    @property
+    def line_buffering(self) -> bool:
+        return True
+
+    def reconfigure(self, **_options: object) -> None:
+        """Do nothing: lines are passed on whole, whatever is wished."""
+
+    @property
+    def encoding(self) -> str:  # type: ignore[override]
+        return "utf-8" if self.facts is None else self.facts[1]
+
+    @property
+    def errors(self) -> str:  # type: ignore[override]
+        return "backslashreplace" if self.facts is None else self.facts[2]
+
+    def writable(self) -> bool:
+        return True
+
+    def isatty(self) -> bool:
+        return self.facts is not None and os.isatty(self.facts[0])
+
+    def fileno(self) -> int:
+        if self.facts is None:
+            raise io.UnsupportedOperation("fileno")
+        return self.facts[0]
+
+    def write(self, text: str) -> int:
+        with self._guard:
+            lines, end, rest = text.rpartition("\n")
+            if end:
+                begun, self._rest = self._rest, []
+                self._pass_on("".join([*begun, lines, end]))
+            if rest:
+                self._rest.append(rest)
+        return len(text)
+
+    def end(self) -> None:
+        """Pass on what has no line end."""
+        with self._guard:
+            if self._rest:
+                begun, self._rest = self._rest, []
+                self._pass_on("".join([*begun, "\n"]))
+
+    def _pass_on(self, text: str) -> None:
+        writer = self._writer
+        if writer is None:
+            try:
+                self._say(self._name, text)
+            except ForeignProcessError:
+                writer = WholeWriter(1 if self._name == "stdout" else 2)
+            else:
+                return
+        with suppress(OSError):  # the reader is gone: a print is not worth a task
+            writer.write(_encoded(text, self.encoding, self.errors))
+
+
+class _Bytes(io.RawIOBase):
+    """The bytes below a stream of lines."""
+
+    def __init__(self, lines: Lines) -> None:
+        self._lines = lines
+        self._encoding = ""
+
+    def writable(self) -> bool:
+        return True
+
+    def write(self, data: Any) -> int:
+        if self._encoding != self._lines.encoding:
+            self._encoding = self._lines.encoding
+            self._decoder = codecs.getincrementaldecoder(self._encoding)("surrogateescape")
+        self._lines.write(self._decoder.decode(bytes(data)))
+        return len(data)
+
+
+def descriptor_of(stream: object) -> StreamFacts | None:
+    """Return what a stream of text is, where it writes to descriptor 1 or 2, else None."""
+    if isinstance(stream, Lines):  # a worker that has workers
+        return stream.facts
+    # A tee, or rich's stand-in, may pass on `fileno`, but not see what is written there.
+    if not isinstance(stream, io.TextIOWrapper):
+        return None
+    try:
+        number: int = stream.fileno()
+    except (AttributeError, OSError, ValueError):
+        return None
+    return (number, stream.encoding, stream.errors or "strict") if number in {1, 2} else None
+
+
+_writers: dict[tuple[int, int | None], WholeWriter] = {}  # by number of the pipe, and its locks
+
+
+def _writer_of(descriptor: int, turns: int | None) -> WholeWriter:
+    """Return what writes there; stdout and stderr on one pipe have one."""
+    try:
+        number = next(each for each in (1, descriptor) if _is_same(each, descriptor))
+        is_shared = _is_pipe(descriptor)
+    except OSError:  # it is closed, as the writes will find out
+        number, is_shared = descriptor, False
+    key = number, turns
+    if key not in _writers:
+        turn = Turn(turns, number) if is_shared and turns is not None else None
+        _writers[key] = WholeWriter(number, turn)
+    return _writers[key]
+
+
+def _is_same(one: int, other: int) -> bool:
+    return one == other or os.path.samestat(os.fstat(one), os.fstat(other))
+
+
+def _is_pipe(descriptor: int) -> bool:
+    """Whether a long text may be torn there, unlike in a file or on a terminal."""
+    mode = os.fstat(descriptor).st_mode
+    return stat.S_ISFIFO(mode) or stat.S_ISSOCK(mode)
+
+
+def _encoded(text: str, encoding: str, errors: str) -> bytes:
+    """Encode what can be, bytes as they were, the rest so that it can be read: a print costs no task."""
+    for way in (errors, "surrogateescape"):
+        with suppress(UnicodeError):
+            return text.encode(encoding, way)
+    return text.encode(encoding, "backslashreplace")
