@@ -6,10 +6,13 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import shutil
 import subprocess
 import sys
+import threading
+import time
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -23,6 +26,8 @@ if TYPE_CHECKING:
 
 distributed = pytest.importorskip("distributed", reason="Dask is not installed")
 loky = pytest.importorskip("loky", reason="loky is not installed")
+
+LOG = logging.getLogger("test.gearshift.others")
 
 pytestmark = [
     pytest.mark.leaves("their pools keep threads and processes for a while"),
@@ -86,13 +91,42 @@ def test_dask_tells_how_many_workers_it_has(dask: Any) -> None:
 
 
 def test_item_that_kills_dasks_workers_fails_alone(dask: Any) -> None:
+    items = [0, 1, 2, 4, 5, 3]  # last: Dask suspects whatever was queued behind it, too
     with dask.get_executor() as executor:
-        outcomes = list(gs.map(die_of_three, range(6), on=executor, chunksize=1, errors="return"))
-    died = outcomes.pop(3)
+        outcomes = list(gs.map(die_of_three, items, on=executor, chunksize=1, errors="return"))
+    died = outcomes.pop()
     assert outcomes == [0, 1, 2, 4, 5]
     assert isinstance(died, gs.Failure)
     assert isinstance(died.exception, gs.WorkerDiedError)
-    assert "items 3: workers of ClientExecutor died of it" in str(died.exception)
+    assert "items 5: workers of ClientExecutor died of it" in str(died.exception)
+
+
+tool = gs.per_worker(lambda: {"thread": threading.get_ident()})
+
+
+def log_with_own_tool(item: int) -> tuple[int, int, int]:
+    time.sleep(0.02)  # so that both threads have some
+    LOG.info("item %s", item)
+    return os.getpid(), threading.get_ident(), tool()["thread"]
+
+
+def test_threads_of_one_dask_worker_have_tools_and_records_of_their_own(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    caplog.set_level(logging.INFO, LOG.name)
+    with (
+        distributed.LocalCluster(
+            n_workers=1, threads_per_worker=2, dashboard_address=None, silence_logs=50
+        ) as cluster,
+        distributed.Client(cluster) as client,
+        client.get_executor() as executor,
+    ):
+        found = list(gs.map(log_with_own_tool, range(20), on=executor, chunksize=1))
+    assert len({pid for pid, _, _ in found}) == 1
+    assert len({thread for _, thread, _ in found}) == 2
+    assert all(thread == tools for _, thread, tools in found)
+    mine = [message for name, _, message in caplog.record_tuples if name == LOG.name]
+    assert sorted(mine) == sorted(f"item {item}" for item in range(20))
 
 
 def test_dead_worker_of_loky_ends_the_run_with_its_items() -> None:
