@@ -9,19 +9,26 @@ Apart from `logs` because it knows nothing of the parent.
 from __future__ import annotations
 
 import codecs
+import errno
 import io
 import os
 import select
 import stat
+import sys
 import threading
+import time
 from collections import deque
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, nullcontext, suppress
 from typing import TYPE_CHECKING, Any
+from weakref import WeakSet
+
+if sys.platform != "win32":
+    import fcntl
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-__all__ = ["ForeignProcessError", "Lines", "StreamFacts", "Turn", "WholeWriter", "descriptor_of"]
+__all__ = ["ForeignProcessError", "Lines", "StreamFacts", "WholeWriter", "descriptor_of"]
 
 StreamFacts = tuple[int, str, str]  # descriptor, encoding, what to do with what it lacks
 
@@ -30,48 +37,61 @@ class ForeignProcessError(Exception):
     """A child that a task forked speaks: nobody but stderr listens to it."""
 
 
-class Turn:
-    """Lets processes that share a pipe write to it one after another.
+@contextmanager
+def _turn(descriptor: int) -> Iterator[None]:
+    """Have a pipe alone for a while, among the processes that ask for it here.
 
     A pipe takes up to 4,096 bytes in one piece (PIPE_BUF, pipe(7)); more of it may be torn by
-    what others write. This is a POSIX record lock (fcntl(2)) on a file that they share: the kernel
-    lets go of it when its holder dies.
+    what others write. This is a POSIX record lock (fcntl(2)) on the pipe itself, which Linux
+    grants: the kernel lets go of it when its holder dies.
     """
+    is_inner = getattr(_turns, "is_taken", False)  # by a finalizer that prints amid a write
+    is_locked = _is_locked(descriptor, is_patient=not is_inner)
+    _turns.is_taken = True
+    try:
+        yield
+    finally:
+        _turns.is_taken = is_inner
+        if is_locked:
+            with suppress(OSError):
+                fcntl.lockf(descriptor, fcntl.LOCK_UN)
 
-    def __init__(self, file: int, number: int) -> None:
-        """Share it with whoever has the same file and number.
 
-        Args:
-            file: Descriptor of a file that serves for nothing else.
-            number: Of the pipe.
-        """
-        self._file = file
-        self._number = number
+_turns = threading.local()
 
-    @contextmanager
-    def taken(self) -> Iterator[None]:
-        """Have the turn for a while. One thread of a process at a time."""
-        import fcntl  # where there is none, there is no pool of processes
 
-        fcntl.lockf(self._file, fcntl.LOCK_EX, 1, self._number)
+def _is_locked(descriptor: int, *, is_patient: bool) -> bool:
+    """Lock a pipe for this process; return False where that has no locks, or is closed."""
+    while True:
         try:
-            yield
-        finally:
-            fcntl.lockf(self._file, fcntl.LOCK_UN, 1, self._number)
+            fcntl.lockf(descriptor, fcntl.LOCK_EX)
+        except OSError as error:
+            # The kernel knows processes only, and sees a deadlock where threads of two wait for
+            # two pipes. With a turn in hand it may be one.
+            if error.errno != errno.EDEADLK or not is_patient:
+                return False
+            time.sleep(0.001)
+        else:
+            return True
 
 
 class WholeWriter:
     """Writes pieces whole, one after another, whichever threads and finalizers are at it."""
 
-    def __init__(self, descriptor: int, turn: Turn | None = None) -> None:
+    def __init__(self, descriptor: int, *, in_turn: bool = False) -> None:
         """Write to a descriptor.
 
         Args:
             descriptor: Of a pipe or file.
-            turn: To be taken for each write, where other processes write there too.
+            in_turn: Other processes write there too.
         """
         self._descriptor = descriptor
-        self._turn = turn
+        self._in_turn = in_turn
+        self.renew()
+        _OF_THIS_PROCESS.add(self)
+
+    def renew(self) -> None:
+        """Begin anew, in a forked child: what was amid a write is the parent's."""
         self._guard = threading.RLock()
         self._unwritten: deque[bytes] = deque()
         self._is_writing = False
@@ -88,11 +108,8 @@ class WholeWriter:
                 return  # the write that this one interrupts goes on with it
             self._is_writing = True
             try:
-                if self._turn is None:
+                with _turn(self._descriptor) if self._in_turn else nullcontext():
                     self._write_all()
-                else:
-                    with self._turn.taken():
-                        self._write_all()
             finally:
                 self._unwritten.clear()
                 self._is_writing = False
@@ -115,7 +132,6 @@ class Lines(io.TextIOBase):
         name: str,
         facts: StreamFacts | None,
         say: Callable[[str, str], None],
-        turns: int | None = None,
     ) -> None:
         """Begin without text.
 
@@ -123,21 +139,24 @@ class Lines(io.TextIOBase):
             name: "stdout" or "stderr".
             facts: What the parent's stream is, or None where it is no descriptor.
             say: Takes name and text where it is none.
-            turns: Descriptor of a file for the locks between processes, or None.
         """
         self._name = name
         self._say = say
-        self._turns = turns
-        self._rest: list[str] = []  # of the last line; joined once, it may be long
-        self._guard = threading.RLock()
+        self.renew()
+        _OF_THIS_PROCESS.add(self)
         self.buffer = _Bytes(self)
         self.heed(facts)
+
+    def renew(self) -> None:
+        """Begin anew, in a forked child: what has no line end yet is the parent's."""
+        self._guard = threading.RLock()
+        self._rest: list[str] = []  # of the last line; joined once, it may be long
 
     def heed(self, facts: StreamFacts | None) -> None:
         """Write there from now on."""
         with self._guard:
             self.facts: StreamFacts | None = facts
-            self._writer = None if facts is None else _writer_of(facts[0], self._turns)
+            self._writer = None if facts is None else _writer_of(facts[0])
 
     @property
     def name(self) -> str:
@@ -179,12 +198,19 @@ class Lines(io.TextIOBase):
                 self._rest.append(rest)
         return len(text)
 
+    def flush(self) -> None:
+        """Pass on what has no line end, as the caller wishes; another worker may go on with the line."""
+        self._pass_on_rest("")
+
     def end(self) -> None:
-        """Pass on what has no line end."""
+        """Pass on what has no line end, with one."""
+        self._pass_on_rest("\n")
+
+    def _pass_on_rest(self, end: str) -> None:
         with self._guard:
             if self._rest:
                 begun, self._rest = self._rest, []
-                self._pass_on("".join([*begun, "\n"]))
+                self._pass_on("".join([*begun, end]))
 
     def _pass_on(self, text: str) -> None:
         writer = self._writer
@@ -222,7 +248,7 @@ def descriptor_of(stream: object) -> StreamFacts | None:
     if isinstance(stream, Lines):  # a worker that has workers
         return stream.facts
     # A tee, or rich's stand-in, may pass on `fileno`, but not see what is written there.
-    if not isinstance(stream, io.TextIOWrapper):
+    if type(stream) is not io.TextIOWrapper:
         return None
     try:
         number: int = stream.fileno()
@@ -231,21 +257,19 @@ def descriptor_of(stream: object) -> StreamFacts | None:
     return (number, stream.encoding, stream.errors or "strict") if number in {1, 2} else None
 
 
-_writers: dict[tuple[int, int | None], WholeWriter] = {}  # by number of the pipe, and its locks
+_writers: dict[int, WholeWriter] = {}  # by descriptor
 
 
-def _writer_of(descriptor: int, turns: int | None) -> WholeWriter:
+def _writer_of(descriptor: int) -> WholeWriter:
     """Return what writes there; stdout and stderr on one pipe have one."""
     try:
         number = next(each for each in (1, descriptor) if _is_same(each, descriptor))
         is_shared = _is_pipe(descriptor)
     except OSError:  # it is closed, as the writes will find out
         number, is_shared = descriptor, False
-    key = number, turns
-    if key not in _writers:
-        turn = Turn(turns, number) if is_shared and turns is not None else None
-        _writers[key] = WholeWriter(number, turn)
-    return _writers[key]
+    if number not in _writers:
+        _writers[number] = WholeWriter(number, in_turn=is_shared)
+    return _writers[number]
 
 
 def _is_same(one: int, other: int) -> bool:
@@ -260,7 +284,20 @@ def _is_pipe(descriptor: int) -> bool:
 
 def _encoded(text: str, encoding: str, errors: str) -> bytes:
     """Encode what can be, bytes as they were, the rest so that it can be read: a print costs no task."""
-    for way in (errors, "surrogateescape"):
+    for way in ("surrogateescape", errors):
         with suppress(UnicodeError):
             return text.encode(encoding, way)
     return text.encode(encoding, "backslashreplace")
+
+
+_OF_THIS_PROCESS: WeakSet[WholeWriter | Lines] = WeakSet()
+
+
+def _begin_in_child() -> None:
+    """Begin anew in a forked child: the locks may be held by threads that it has not."""
+    for each in list(_OF_THIS_PROCESS):
+        each.renew()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_begin_in_child)

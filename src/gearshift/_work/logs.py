@@ -14,6 +14,7 @@ somebody else's, and hears the records of the calling thread only.
 from __future__ import annotations
 
 import functools
+import io
 import logging
 import os
 import pickle
@@ -22,7 +23,7 @@ import threading
 import traceback
 import warnings
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from gearshift._work.lines import ForeignProcessError, Lines, StreamFacts, descriptor_of
@@ -31,7 +32,17 @@ from gearshift._work.pickling import dumps
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
-__all__ = ["Ears", "ForeignProcessError", "Voice", "ears", "has_handlers", "levels", "overhear"]
+__all__ = [
+    "Ears",
+    "ForeignProcessError",
+    "Voice",
+    "ears",
+    "has_handlers",
+    "levels",
+    "name_of_filter",
+    "overhear",
+    "sendable",
+]
 
 MOST_BYTES = 1 << 20  # kept while one call runs: what says more than that is cut, with a word
 _STREAMS = ("stdout", "stderr")
@@ -45,12 +56,16 @@ class Ears:
 
     Attributes:
         levels: Of the loggers that have one, the root's as "".
+        disable: As `logging.disable` set it.
+        disabled: Names of the loggers that are.
         has_handlers: Whether the root logger has any, so that `logging.basicConfig` does nothing.
         streams: What the parent's stdout and stderr are, or None where they are no descriptor.
         filters: Of `warnings`, as they stand in that module.
     """
 
     levels: dict[str, int]
+    disable: int
+    disabled: frozenset[str]
     has_handlers: bool
     streams: tuple[StreamFacts | None, StreamFacts | None]
     filters: tuple[Any, ...]
@@ -58,8 +73,23 @@ class Ears:
 
 def ears() -> Ears:
     """Return what this process has set up: 15 us where there are 300 loggers."""
+    found, disabled = {}, set()
+    for logger in _loggers():
+        name = _name(logger)
+        if logger.level or logger is logging.root:
+            found[name] = logger.level
+        if logger.disabled:
+            disabled.add(name)
     streams = descriptor_of(sys.stdout), descriptor_of(sys.stderr)
-    return Ears(levels(), has_handlers(), streams, tuple(warnings.filters))
+    disable = logging.root.manager.disable
+    filters = tuple(warnings.filters)
+    return Ears(found, disable, frozenset(disabled), has_handlers(), streams, filters)
+
+
+def sendable(ears: Ears) -> Ears:
+    """Return them without the filters that cannot be pickled: those count here only."""
+    filters = tuple(each for each in ears.filters if _pickled_if_possible(each))
+    return replace(ears, filters=filters)
 
 
 def levels() -> dict[str, int]:
@@ -74,32 +104,29 @@ def levels() -> dict[str, int]:
 class Voice:
     """Has everything said in this worker process reach the parent."""
 
-    def __init__(
-        self, parent: Ears, say: Callable[[bytes], None], name: str, *, turns: int | None = None
-    ) -> None:
+    def __init__(self, parent: Ears, say: Callable[[bytes], None], name: str) -> None:
         """Begin to speak.
 
         Args:
             parent: What the parent has set up.
             say: Takes frames.
             name: The worker's name, which records get as `processName` and `worker`.
-            turns: Descriptor of a file for locks, by which workers on one pipe write in turn.
         """
         relay = _Relay(say, name, is_configured=parent.has_handlers)
         for logger in _loggers():  # a fork has the parent's handlers, and their locks
             logger.handlers = [relay] if _is_end(logger) else []
+            logger.filters = []  # the parent's act there, and it may change them
         _mind_basic_config()
-        for logger_name, level in parent.levels.items():
-            logging.getLogger(logger_name or None).setLevel(level)
         self._relay = relay
-        self._parent = parent
+        self._parent = ears()
         self._lines = [
-            Lines(stream, facts, lambda name, text: say(_pickled(name, text)), turns)
+            Lines(stream, facts, lambda name, text: say(_pickled(name, text)))
             for stream, facts in zip(_STREAMS, parent.streams, strict=True)
         ]
+        self._held = _held_streams()
         sys.stdout, sys.stderr = self._lines
-        _set_filters(parent.filters)
         warnings.showwarning = _Warner(say)
+        self.heed(parent)
 
     def heed(self, parent: Ears) -> None:
         """Take over what has changed in the parent; what tasks set here stays."""
@@ -109,13 +136,20 @@ class Voice:
             level = parent.levels.get(name, logging.NOTSET)
             if before.levels.get(name, logging.NOTSET) != level:
                 logging.getLogger(name or None).setLevel(level)
+        for name in before.disabled ^ parent.disabled:
+            logging.getLogger(name or None).disabled = name in parent.disabled
+        if before.disable != parent.disable:
+            logging.disable(parent.disable)
         for lines, facts in zip(self._lines, parent.streams, strict=True):
             lines.heed(facts)
         if before.filters != parent.filters:
             _set_filters(parent.filters)
 
     def end(self) -> None:
-        """Pass on what has no line end yet: the worker ends."""
+        """Pass on what is unsaid: the worker ends."""
+        for stream in {sys.stdout, sys.stderr, *self._held}.difference(self._lines):
+            with suppress(Exception):  # tasks may have set others
+                stream.flush()
         for lines in self._lines:
             lines.end()
 
@@ -236,6 +270,23 @@ if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_begin_in_child)
 
 
+def _held_streams() -> list[io.TextIOWrapper]:
+    """Return the streams that this process began with, which modules may hold.
+
+    They pass on whole lines from here on: nobody flushes them when a worker dies.
+    """
+    held = []
+    for stream in (sys.stdout, sys.stderr, sys.__stdout__, sys.__stderr__):
+        if descriptor_of(stream) is not None and isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(line_buffering=True)
+            held.append(stream)
+    return held
+
+
+def _name(logger: logging.Logger) -> str:
+    return "" if logger is logging.root else logger.name
+
+
 def _loggers() -> list[logging.Logger]:
     named = list(logging.root.manager.loggerDict.values())
     return [logging.root, *(logger for logger in named if isinstance(logger, logging.Logger))]
@@ -307,11 +358,11 @@ class _Relay(logging.Handler):
 
     def _told(
         self, record: logging.LogRecord
-    ) -> tuple[dict[str, Any], dict[str, tuple[bytes, str]], bool]:
+    ) -> tuple[dict[str, Any], dict[str, tuple[bytes, str]], list[str]]:
         """Return the record with its message and traceback made, as QueueHandler does.
 
-        Beside it what else was hung on it, each so that the parent can do without; and whether
-        the logger's filters have acted.
+        Beside it what else was hung on it, each so that the parent can do without; and the names
+        of the logger's filters that have acted.
         """
         content: dict[str, Any] = {}
         extras: dict[str, tuple[bytes, str]] = {}
@@ -327,7 +378,14 @@ class _Relay(logging.Handler):
         if record.exc_info and not record.exc_text:
             content["exc_text"] = "".join(traceback.format_exception(*record.exc_info)).rstrip("\n")
         content["processName"] = content["worker"] = self._worker
-        return content, extras, bool(logging.getLogger(record.name).filters)
+        acted = [name_of_filter(each) for each in logging.getLogger(record.name).filters]
+        return content, extras, acted
+
+
+def name_of_filter(each: object) -> str:
+    """Return by what the parent knows one of a logger's filters: its function's or class's name."""
+    known = each if hasattr(each, "__qualname__") else type(each)
+    return f"{known.__module__}.{known.__qualname__}"
 
 
 class _Warner:

@@ -8,10 +8,16 @@ from __future__ import annotations
 import logging
 import pickle
 import sys
+import threading
 import traceback
 import warnings
 from contextlib import suppress
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+from gearshift._work.logs import name_of_filter
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 __all__ = ["replay"]
 
@@ -19,24 +25,26 @@ __all__ = ["replay"]
 def replay(frame: bytes) -> None:
     """Say in this process what a worker said.
 
-    Never raises, but for an interrupt: whoever polls may be another run than the one that
-    spoke, and has outcomes to take.
+    Never raises, but for a handler's KeyboardInterrupt or SystemExit in the main thread: whoever
+    polls may be another run than the one that spoke, and has outcomes to take.
     """
     try:
         kind, content = pickle.loads(frame)
         if kind == "log":
-            record, extras, is_filtered = content
-            _log(record, extras, is_filtered=is_filtered)
+            _log(*content)
         elif kind == "warning":
             _show_once(*content)
         else:
             _print(kind, content)
-    except Exception:
+    except BaseException as error:
+        is_main = threading.current_thread() is threading.main_thread()
+        if is_main and not isinstance(error, Exception):
+            raise
         _complain()
 
 
 def _log(
-    content: dict[str, Any], extras: dict[str, tuple[bytes, str]], *, is_filtered: bool
+    content: dict[str, Any], extras: dict[str, tuple[bytes, str]], acted: Sequence[str]
 ) -> None:
     """Give a record to the logger of its name, whose filters act once: there or here."""
     record = logging.makeLogRecord(content)
@@ -48,8 +56,12 @@ def _log(
     logger = logging.getLogger(record.name)
     if not logger.isEnabledFor(record.levelno):
         return
-    if is_filtered and not logger.disabled:
-        logger.callHandlers(record)
+    if acted and not logger.disabled:
+        rest = logging.Filterer()
+        rest.filters = [each for each in logger.filters if name_of_filter(each) not in acted]
+        passed: Any = rest.filter(record)  # from 3.12 on perhaps another record
+        if passed:
+            logger.callHandlers(passed if isinstance(passed, logging.LogRecord) else record)
     else:
         logger.handle(record)
 

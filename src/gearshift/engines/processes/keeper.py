@@ -63,7 +63,6 @@ class Keeper:
         self._tick_seconds = PARENT_SECONDS
         self._is_ending = False
         self._kill_at = _NEVER
-        self._turns = wire.shared_file(0)  # for the locks of workers that print into one pipe
         self._noted, self._note = os.pipe()
         for fd in (self._noted, self._note):
             os.set_blocking(fd, False)
@@ -217,7 +216,7 @@ class Keeper:
         for fd in (self._noted, self._note, *others):
             os.close(fd)
         self._control.close()
-        work(self._duties, self._stamps, slot, to_read, to_write, turns=self._turns)
+        work(self._duties, self._stamps, slot, to_read, to_write)
 
     def _send(self, message: Message, *fds: int) -> None:
         with suppress(OSError):  # the parent is gone, as the next look will show

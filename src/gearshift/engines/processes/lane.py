@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 __all__ = ["Part", "ProcessLane"]
 
 _NUMBERS = itertools.count(1)
+_SHUT = "this ProcessExecutor was shut down while a run was using it"
 
 
 @dataclass(slots=True, eq=False)
@@ -97,7 +98,7 @@ class ProcessLane:
             RunClosedError: The engine was shut down.
         """
         if self._pool.is_ending:
-            raise RunClosedError("this ProcessExecutor was shut down while a run was using it")
+            raise RunClosedError(_SHUT)
         ranges, faults = pack_parts(chunk)
         with self._pool.lock:
             self._refuse(faults)
@@ -110,16 +111,24 @@ class ProcessLane:
         """Return what is new.
 
         Raises:
+            RunClosedError: The engine was shut down, and killed what ran.
             WorkerDiedError: No worker can be had any more.
         """
         with self._pool.lock:
             self._pool.pump()
+            if self._pool.has_to_say:
+                self.wakeup.set()
+                return ()  # what a task said comes before its outcome
             if self._news:
                 if self._pool.death:
                     self.wakeup.set()  # the death has its turn after this news
                 return self._news.copy()
-        if self._pool.death and not self._is_closed:
+        if self._is_closed:
+            return ()
+        if self._pool.death:
             raise WorkerDiedError(self._pool.death)
+        if self._pool.is_closed and self._inside:
+            raise RunClosedError(_SHUT)
         return ()
 
     def ack(self, count: int) -> None:

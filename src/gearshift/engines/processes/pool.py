@@ -5,7 +5,8 @@
                     +-------- not begun, its worker is gone (keeper: DIED) +
 
 It has no thread: whichever lane is polled moves everything, under one lock, and wakes the
-lanes whose news it found. One epoll descriptor is readable when anything is to be done, the
+lanes whose news it found. What workers said is said again last, when all is moved: handlers may
+raise, take long, and use this very pool. One epoll descriptor is readable when anything is to be done, the
 writing of a large chunk included, so that nobody ever blocks in a pipe. Over 400 lines
 because what it moves is one state, under one lock.
 """
@@ -23,8 +24,10 @@ import time
 import warnings
 from collections import deque
 from contextlib import suppress
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from gearshift._work.logs import sendable
 from gearshift._work.pickling import dumps
 from gearshift._work.replay import replay
 from gearshift._work.transport import unpack_outcomes
@@ -48,7 +51,8 @@ _PIPE_BYTES = 1 << 20
 _JOINED_BYTES = 1 << 16  # to copy so much is cheaper than another system call
 _MOST_EARLY_DEATHS = 3  # in a row, of workers that never got to a task
 _KILL_SECONDS = 1.0  # for which an end that does not wait still looks whether it is over
-_HEARD_SECONDS = 0.2  # for which an end that waits holds interrupts back
+_SAY_SECONDS = 0.1  # for which handlers of what workers say hold up everybody else, and interrupts
+_STDERR = 2
 _TO_REAP: set[int] = set()  # keepers that are to end by themselves
 
 
@@ -84,9 +88,11 @@ class Pool:
         """
         for pid in list(_TO_REAP):
             _is_reaped(pid)
+        _fill_standard_descriptors()
         self.size: int = workers
         self.ears: Ears = duties.ears  # as they are now
         self._first_ears = duties.ears
+        self._packed_ears = b""
         self.lock: AbstractContextManager[bool] = threading.RLock()
         self.death: str = ""  # why the pool is of no more use
         self._workers: dict[int, _Worker] = {}  # by slot
@@ -94,8 +100,11 @@ class Pool:
         self._early_deaths = 0
         self._is_ending = False
         self._is_leaving = False  # workers were told to go, and are heard a last time
+        self._has_left = False  # all of them have
         self._is_waited = False
         self._is_closed = False
+        self._heard: deque[bytes] = deque()  # what is to be said yet
+        self._is_saying = False
         self._pid = os.getpid()
         stamps_fd = wire.shared_file(Stamps.size_for(workers))
         try:
@@ -117,6 +126,9 @@ class Pool:
 
     def _fork(self, theirs: socket.socket, duties: Duties) -> int:
         """Fork the keeper; this thread is the only one there is."""
+        for stream in (sys.stdout, sys.stderr, sys.__stdout__, sys.__stderr__):
+            with suppress(Exception):  # it may be anything, None too
+                stream.flush()  # type: ignore[union-attr] # or the workers had what is unwritten as well
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", DeprecationWarning)  # 3.12 counts OpenBLAS's threads
             pid = os.fork()
@@ -150,6 +162,7 @@ class Pool:
         """Have workers know what this process hears, before the next chunk of each."""
         if ears != self.ears:
             self.ears = ears
+            self._packed_ears = dumps(sendable(ears))
 
     def add(self, lane: ProcessLane) -> None:
         """Take a lane in; called under the lock, as all that follow."""
@@ -178,11 +191,29 @@ class Pool:
     # The pump
 
     def pump(self) -> None:
-        """Move everything that can be moved without waiting."""
+        """Move everything that can be moved without waiting.
+
+        Raises:
+            BaseException: A handler of what workers say interrupts, or exits.
+        """
+        self._say(time.monotonic() + _SAY_SECONDS)
         if self._is_closed or self._is_leaving:
             return
-        for fd, event in self._epoll.poll(0):
-            if self._is_closed:  # what was heard was the end
+        if not self.has_to_say:  # else workers wait, too: what is heard is bounded by their pipes
+            self._move(0.0)
+            self.assign()
+            self._say(time.monotonic() + _SAY_SECONDS)
+        self._end_if_idle()
+
+    @property
+    def has_to_say(self) -> bool:
+        """Whether something that was said before the lanes' news is still to be said here."""
+        return bool(self._heard) and not self._is_saying
+
+    def _move(self, seconds: float) -> None:
+        """Read what is there to be read, and write what can be written; wait so long for either."""
+        for fd, event in self._epoll.poll(seconds):
+            if self._is_closed:  # the keeper has gone
                 return
             if fd == self._control:
                 self._hear()
@@ -197,9 +228,24 @@ class Pool:
             elif worker.is_full:  # it is gone; the keeper tells
                 worker.unsent.clear()
                 self._go_on_writing(worker)
-        if not self._is_closed:
-            self.assign()
-            self._end_if_idle()
+
+    def _say(self, until: float) -> None:
+        """Say here what workers said.
+
+        Raises:
+            BaseException: A handler interrupts, or exits; the rest is said the next time.
+        """
+        if self._is_saying or not self._heard:  # saying: a handler runs something on this pool
+            return
+        self._is_saying = True
+        try:
+            while self._heard and time.monotonic() < until:
+                replay(self._heard.popleft())
+        finally:
+            self._is_saying = False
+            if self._heard:  # of which no descriptor tells
+                for lane in self._lanes:
+                    lane.wakeup.set()
 
     def assign(self) -> None:
         """Give waiting parts to the workers that have the least, one lane after another."""
@@ -220,8 +266,7 @@ class Pool:
         parts = []
         if worker.ears is not self.ears:
             worker.ears = self.ears
-            data = dumps(self.ears)
-            parts += [wire.header(wire.EARS, 0, 0, 0, len(data)), data]
+            parts += [wire.header(wire.EARS, 0, 0, 0, len(self._packed_ears)), self._packed_ears]
         if lane.number not in worker.jobs:
             worker.jobs.add(lane.number)
             meta = pickle.dumps((lane.timeout,))
@@ -261,8 +306,8 @@ class Pool:
             else:
                 self._epoll.unregister(worker.to_fd)
 
-    def _read(self, worker: _Worker) -> None:
-        """Take what a worker has written."""
+    def _read(self, worker: _Worker, *, is_last: bool = False) -> None:
+        """Take what a worker has written; all of it where it has ended."""
         while not self._is_closed:
             try:
                 data = os.read(worker.from_fd, _READ_BYTES)
@@ -274,14 +319,18 @@ class Pool:
                 with suppress(OSError, KeyError):
                     self._epoll.unregister(worker.from_fd)
                 return
-            for frame in worker.reader.feed(data):
-                self._take(worker, frame)
-            if len(data) < _READ_BYTES:
+            worker.reader.feed(data)
+            frames = worker.reader.frames
+            while frames:
+                self._take(worker, frames.popleft())
+            if len(data) < _READ_BYTES or (self._heard and not is_last):
                 return
 
     def _take(self, worker: _Worker, frame: Frame) -> None:
         if frame.kind == wire.SAID:
-            replay(frame.body)
+            self._heard.append(frame.body)
+        elif self._is_leaving:
+            pass  # its lane has gone
         elif frame.kind == wire.READY:
             worker.is_ready = True
         elif frame.kind == wire.BROKEN:
@@ -343,10 +392,6 @@ class Pool:
             control.detach()
 
     def _welcome(self, worker: _Worker) -> None:
-        if self._is_leaving:  # nobody will have anything for it
-            os.close(worker.to_fd)
-            os.close(worker.from_fd)
-            return
         self._workers[worker.slot] = worker
         for fd in (worker.to_fd, worker.from_fd):
             with suppress(ImportError, OSError, AttributeError):
@@ -354,18 +399,18 @@ class Pool:
 
                 fcntl.fcntl(fd, fcntl.F_SETPIPE_SZ, _PIPE_BYTES)
         self._epoll.register(worker.from_fd, select.EPOLLIN)
+        if self._is_leaving:  # nobody has anything for it, but it may say something
+            self._let_go(worker)
 
     def _bury(self, slot: int, died: Died) -> None:
         """Take a worker's last outcomes, and see to what it had."""
         worker = self._workers.pop(slot, None)
         if worker is None:
             return
-        self._read(worker)
-        if self._is_closed:
-            self._workers[slot] = worker  # its descriptors are still to be closed
-            self.disown()
-            return
+        self._read(worker, is_last=True)
         self._drop(worker)
+        if self._is_leaving:
+            return
         is_early = died.reason == wire.CRASHED and (
             not worker.is_ready or died.item == wire.LOADING
         )
@@ -387,11 +432,13 @@ class Pool:
         for worker in self._workers.values():  # it would have told of their deaths
             with suppress(ProcessLookupError):
                 os.kill(worker.pid, signal.SIGKILL)
-        if self._is_ending:
+        if self._is_leaving:
+            self._has_left = True
+            for worker in self._workers.values():
+                self._read(worker, is_last=True)
+        else:
+            self._break("the keeper of the workers of processes died, and with it the pool")
             self._close()
-            return
-        self._break("the keeper of the workers of processes died, and with it the pool")
-        self._close()
 
     def _break(self, why: str) -> None:
         """Be of no more use, and say why to every lane."""
@@ -409,8 +456,12 @@ class Pool:
             if kill:
                 until = time.monotonic() + _KILL_SECONDS
                 self._leave(kill=True)
-                self._hear_out(until)
-                self._close()
+                try:
+                    self._hear_out(until)
+                finally:
+                    self._close()
+                    if not self._is_saying:
+                        self._heard.clear()
                 while not _is_reaped(self._keeper) and time.monotonic() < until:
                     time.sleep(0.0005)
             else:
@@ -423,11 +474,16 @@ class Pool:
                 self.pump()
                 if self._is_closed or self._is_leaving:
                     break
-            with suppress(ValueError):  # another thread has ended it at this moment
-                select.select([self._epoll], [], [], 1.0)
+            if not self._heard:
+                with suppress(ValueError):  # another thread has ended it at this moment
+                    watched = (
+                        select.poll()
+                    )  # not select(): it cannot watch descriptors from 1,024 on
+                    watched.register(self._epoll, select.POLLIN)
+                    watched.poll(1000)
         while not self._is_closed:
             with interrupts_held(), self.lock:
-                if self._hear_out(time.monotonic() + _HEARD_SECONDS):
+                if self._hear_out(time.monotonic() + _SAY_SECONDS):
                     self._close()
         with suppress(ChildProcessError):
             if self._keeper in _TO_REAP:
@@ -437,9 +493,11 @@ class Pool:
     def _end_if_idle(self) -> None:
         if not self._is_ending or self._is_leaving or self._is_closed:
             return
-        if not any(worker.queue for worker in self._workers.values()):
+        is_idle = not any(lane.waiting for lane in self._lanes)
+        if is_idle and not any(worker.queue for worker in self._workers.values()):
             self._leave(kill=False)
             if not self._is_waited:
+                self._say(time.monotonic() + _KILL_SECONDS)
                 self._close()
 
     def _leave(self, *, kill: bool) -> None:
@@ -449,60 +507,32 @@ class Pool:
         self._is_leaving = True
         self._tell(Message(wire.EXIT, int(kill)))
         for worker in self._workers.values():
-            if worker.to_fd >= 0:
-                if worker.is_full:
-                    self._epoll.unregister(worker.to_fd)
-                os.close(worker.to_fd)
-                worker.to_fd = -1
+            self._let_go(worker)
         for lane in self._lanes:
             lane.wakeup.set()
+
+    def _let_go(self, worker: _Worker) -> None:
+        """Have a worker see the end of its pipe."""
+        if worker.to_fd >= 0:
+            if worker.is_full:
+                self._epoll.unregister(worker.to_fd)
+            os.close(worker.to_fd)
+            worker.to_fd = -1
 
     def _hear_out(self, until: float) -> bool:
         """Hear what workers say at their end; their outcomes count no more.
 
         Returns:
-            Whether they are all gone.
+            Whether they are all gone, and what they said is said.
         """
         while not self._is_closed and (seconds := until - time.monotonic()) > 0:
-            for fd, _ in self._epoll.poll(seconds):
-                if fd == self._control:
-                    if not self._is_keeper_there():
-                        self._hear_workers()
-                        return True
-                    continue
-                worker = next((w for w in self._workers.values() if fd == w.from_fd), None)
-                if worker is None or not self._hear_worker(worker):
-                    self._epoll.unregister(fd)
+            if self.has_to_say:
+                self._say(until)
+            elif self._has_left:
+                return True
+            else:
+                self._move(seconds)
         return self._is_closed
-
-    def _hear_workers(self) -> None:
-        """Hear what is left in the pipes."""
-        for worker in list(self._workers.values()):
-            while self._hear_worker(worker):
-                pass
-
-    def _hear_worker(self, worker: _Worker) -> bool:
-        """Hear some of what a worker says; return whether there may be more."""
-        try:
-            data = os.read(worker.from_fd, _READ_BYTES)
-        except OSError:
-            return False
-        for frame in worker.reader.feed(data):
-            if frame.kind == wire.SAID:
-                replay(frame.body)
-        return bool(data)
-
-    def _is_keeper_there(self) -> bool:
-        """Read a message of a keeper that ends, and forget it."""
-        try:
-            data, fds = self._receive()
-        except BlockingIOError:
-            return True
-        except OSError:
-            return False
-        for fd in fds:  # of a worker that has just begun
-            os.close(fd)
-        return len(data) == wire.MESSAGE_BYTES
 
     def _close(self) -> None:
         """Let go of every descriptor: what is left sees that and ends."""
@@ -534,21 +564,29 @@ class Pool:
         self._epoll.close()
 
     def _drop(self, worker: _Worker) -> None:
-        for fd in (worker.to_fd, worker.from_fd):
-            with suppress(OSError, KeyError):
-                self._epoll.unregister(fd)
-            with suppress(OSError):
-                os.close(fd)
+        self._let_go(worker)
+        with suppress(OSError, KeyError):
+            self._epoll.unregister(worker.from_fd)
+        with suppress(OSError):
+            os.close(worker.from_fd)
 
     def _tell(self, message: Message) -> None:
         with suppress(OSError):  # it is gone, as reading will show
             os.write(self._control, message.pack())
 
 
+def _fill_standard_descriptors() -> None:
+    """Have 0, 1 and 2 be something: where one was closed, ours would be written to by prints."""
+    while (fd := os.open(os.devnull, os.O_RDWR)) <= _STDERR:
+        os.set_inheritable(fd, True)  # noqa: FBT003
+    os.close(fd)
+
+
 def _exec(theirs: socket.socket, stamps_fd: int, duties: Duties, workers: int) -> int:
     """Start the keeper as a program of its own, and return its pid."""
     import subprocess  # 2 ms that a fork does not pay
 
+    duties = replace(duties, ears=sendable(duties.ears))
     data = dumps((sys.argv, duties))  # what is of `__main__` by value: it is not imported there
     duties_fd = wire.shared_file(len(data))
     try:

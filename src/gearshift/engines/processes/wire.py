@@ -14,6 +14,7 @@ import os
 import struct
 import threading
 import time
+from collections import deque
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -108,32 +109,35 @@ def header(kind: int, job: int = 0, first: int = 0, meta: int = 0, body: int = 0
 
 
 class FrameReader:
-    """Takes frames out of bytes as they come."""
+    """Takes frames out of bytes as they come.
+
+    Attributes:
+        frames: Those that are complete, for somebody to take.
+    """
 
     def __init__(self) -> None:
         """Begin with none."""
+        self.frames: deque[Frame] = deque()
         self._buffer = bytearray()
 
-    def feed(self, data: bytes) -> Iterator[Frame]:
-        """Add bytes, and yield the frames that are complete."""
+    def feed(self, data: bytes) -> None:
+        """Add bytes."""
         buffer = self._buffer
         buffer += data
         start = 0
-        try:
-            while len(buffer) - start >= HEADER_BYTES:
-                kind, job, first, meta_bytes, body_bytes = _HEADER.unpack_from(buffer, start)
-                meta_at = start + HEADER_BYTES
-                body_at = meta_at + meta_bytes
-                stop = body_at + body_bytes
-                if len(buffer) < stop:
-                    break
-                view = memoryview(buffer)
-                meta, body = bytes(view[meta_at:body_at]), bytes(view[body_at:stop])
-                view.release()
-                start = stop
-                yield Frame(kind, job, first, meta, body)
-        finally:
-            del buffer[:start]
+        while len(buffer) - start >= HEADER_BYTES:
+            kind, job, first, meta_bytes, body_bytes = _HEADER.unpack_from(buffer, start)
+            meta_at = start + HEADER_BYTES
+            body_at = meta_at + meta_bytes
+            stop = body_at + body_bytes
+            if len(buffer) < stop:
+                break
+            view = memoryview(buffer)
+            meta, body = bytes(view[meta_at:body_at]), bytes(view[body_at:stop])
+            view.release()
+            start = stop
+            self.frames.append(Frame(kind, job, first, meta, body))
+        del buffer[:start]
 
 
 def read_header(data: bytes) -> tuple[int, int, int, int, int]:

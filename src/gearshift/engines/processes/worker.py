@@ -65,9 +65,7 @@ class Duties:
     idle_seconds: float | None = None
 
 
-def work(
-    duties: Duties, stamps: Stamps, slot: int, to_read: int, to_write: int, *, turns: int | None
-) -> None:
+def work(duties: Duties, stamps: Stamps, slot: int, to_read: int, to_write: int) -> None:
     """Be a worker until there is no more to do.
 
     Args:
@@ -76,12 +74,11 @@ def work(
         slot: Its place there.
         to_read: Pipe from the parent.
         to_write: Pipe to the parent.
-        turns: File for the locks by which workers that print into one pipe do so in turn.
     """
     signal.signal(signal.SIGINT, lambda _number, _frame: None)  # the parent's; not SIG_IGN,
     signal.signal(signal.SIGTERM, signal.SIG_DFL)  # which programs that tasks start would have too
     worker = _Worker(duties, stamps, slot, to_read, to_write)
-    worker.speak(turns)
+    worker.speak()
     try:
         if worker.begin():
             worker.run()
@@ -119,9 +116,9 @@ class _Worker:
         self._round = 0  # in which the chunk was sent; see `Stamps.revoke`
         self._stamp = partial(setitem, stamps.words, stamps.word_of(slot))
 
-    def speak(self, turns: int | None) -> None:
+    def speak(self) -> None:
         """Have what is logged, printed and warned of from here on reach the parent."""
-        self._voice = Voice(self._duties.ears, self._say, self._scope.name, turns=turns)
+        self._voice = Voice(self._duties.ears, self._say, self._scope.name)
 
     def begin(self) -> bool:
         """Set the process up; return whether that went well."""
