@@ -26,10 +26,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gearshift._work import pickling, transport
+from gearshift._work.faults import RemoteTraceback
 from gearshift._work.run_chunk import Task
 from gearshift._work.scope import DEPTH_VARIABLE, Scope, is_nested
 from gearshift._work.transport import (
-    RemoteTraceback,
     pack_items,
     pack_task,
     run_packed,

@@ -93,10 +93,10 @@ class WholeWriter:
     def renew(self) -> None:
         """Begin anew, in a forked child: what was amid a write is the parent's."""
         self._guard = threading.RLock()
-        self._unwritten: deque[bytes] = deque()
+        self._unwritten: deque[bytes | memoryview] = deque()
         self._is_writing = False
 
-    def write(self, *pieces: bytes) -> None:
+    def write(self, *pieces: bytes | memoryview) -> None:
         """Write, and return when it is written, unless this is amid another write of this thread.
 
         Raises:

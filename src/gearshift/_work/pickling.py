@@ -8,17 +8,18 @@ from __future__ import annotations
 
 import io
 import pickle
-from types import FunctionType
+from types import BuiltinFunctionType, FunctionType
 from typing import TYPE_CHECKING, Any
 
 import cloudpickle
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
-__all__ = ["PROTOCOL", "dumps", "dumps_noting", "dumps_plain"]
+__all__ = ["LARGE_BYTES", "PROTOCOL", "dumps", "dumps_apart", "dumps_noting", "dumps_plain"]
 
 PROTOCOL = pickle.HIGHEST_PROTOCOL
+LARGE_BYTES = 1 << 15  # of a buffer that travels apart from its pickle
 
 
 def dumps(value: Any) -> bytes:
@@ -57,27 +58,54 @@ class _NotPlain(Exception):  # noqa: N818 - a signal
 
 
 class _PlainPickler(pickle.Pickler):
-    """Takes built-in types alone, and stops before anything of another is called."""
+    """Takes built-in types and NumPy's, and stops before anything of another is called."""
 
     def reducer_override(self, obj: Any) -> Any:
-        """Stop.
+        """Stop, unless it is NumPy's own and holds no objects.
 
         Raises:
-            _NotPlain: Always.
+            _NotPlain: It is something else.
         """
-        raise _NotPlain
+        kind = type(obj)
+        home = kind.__module__ if kind not in _NAMED else obj.__module__
+        if home is None or home.partition(".")[0] != "numpy":
+            raise _NotPlain
+        if kind.__name__ == "ndarray" and obj.dtype.hasobject:
+            raise _NotPlain
+        return NotImplemented
 
 
-def dumps_plain(values: Sequence[Any]) -> bytes | None:
-    """Pickle values together, or return None where one is not of built-in types alone."""
-    buffer = io.BytesIO()
+_NAMED = {type, FunctionType, BuiltinFunctionType}
+
+
+def dumps_plain(values: Sequence[Any], buffers: list[pickle.PickleBuffer]) -> bytes | None:
+    """Pickle values together, but for large buffers, which are added to a list.
+
+    Returns:
+        None where one of the values is not of built-in types and NumPy's alone.
+    """
+    file = io.BytesIO()
     try:
-        _PlainPickler(buffer, PROTOCOL).dump(
+        _PlainPickler(file, PROTOCOL, buffer_callback=_taking(buffers)).dump(
             values if type(values) in {list, tuple, range} else list(values)
         )
     except BaseException:
+        buffers.clear()
         return None
-    return buffer.getvalue()
+    return file.getvalue()
+
+
+def _taking(buffers: list[pickle.PickleBuffer]) -> Callable[[pickle.PickleBuffer], bool]:
+    """Return what adds large buffers to a list, and says of others that they stay in the pickle."""
+
+    def take(buffer: pickle.PickleBuffer) -> bool:
+        with buffer.raw() as raw:
+            is_small = raw.nbytes < LARGE_BYTES
+        if not is_small:
+            buffers.append(buffer)
+        return is_small
+
+    return take
 
 
 def _travels_by_value(module: str | None) -> bool:
@@ -99,3 +127,21 @@ def dumps_noting(value: Any) -> tuple[bytes, bool]:
     except Exception:
         return cloudpickle.dumps(value, PROTOCOL), False
     return buffer.getvalue(), pickler.is_plain
+
+
+def dumps_apart(value: Any, buffers: list[pickle.PickleBuffer]) -> bytes:
+    """Pickle, but for large buffers, which are added to a list in the order in which they are needed.
+
+    Raises:
+        Exception: It cannot be pickled.
+    """
+    take = _taking(buffers)
+    count = len(buffers)
+    file = io.BytesIO()
+    try:
+        _Pickler(file, PROTOCOL, buffer_callback=take).dump(value)
+    except Exception:
+        del buffers[count:]
+        data: bytes = cloudpickle.dumps(value, PROTOCOL, buffer_callback=take)
+        return data
+    return file.getvalue()

@@ -24,6 +24,7 @@ from dataclasses import dataclass
 from typing import Any, NoReturn
 
 from gearshift.engines.processes import wire
+from gearshift.engines.processes.slots import KEPT_BYTES, Arena, Inbox, Outbox, ranges_of
 from gearshift.engines.processes.wire import Message, Stamps
 from gearshift.engines.processes.worker import Duties, work
 
@@ -46,20 +47,26 @@ class _Watched:
 class Keeper:
     """The loop; see the module's head."""
 
-    def __init__(self, control: socket.socket, stamps: Stamps, duties: Duties) -> None:
+    def __init__(
+        self, control: socket.socket, stamps: Stamps, arena: Arena, duties: Duties
+    ) -> None:
         """Begin without workers.
 
         Args:
             control: To the parent.
             stamps: Shared with all.
+            arena: For large buffers.
             duties: What a worker has to do and to be.
         """
         self._control = control
         self._stamps = stamps
+        self._arena = arena
+        self._forked = 0  # workers so far
         self._duties = duties
         self._parent = os.getppid()
         self._workers: dict[int, _Watched] = {}  # by pid
         self._wanted = 0
+        self._size = 1  # workers, as far as was ever wanted
         self._tick_seconds = PARENT_SECONDS
         self._is_ending = False
         self._kill_at = _NEVER
@@ -112,6 +119,7 @@ class Keeper:
         message = Message.unpack(data)
         if message.kind == wire.WANT:
             self._wanted = message.a
+            self._size = max(self._size, message.a)
         elif message.kind == wire.WATCH:
             self._tick_seconds = message.seconds
         elif message.kind == wire.KILL:
@@ -202,11 +210,12 @@ class Keeper:
         """Fork one worker, and hand its pipes to the parent."""
         to_read, to_worker = os.pipe()
         from_worker, to_write = os.pipe()
+        self._forked += 1
         pid = os.fork()
         if pid == 0:
             _leave_with(self._become_worker, slot, to_read, to_write, (to_worker, from_worker))
         self._workers[pid] = _Watched(pid, slot)
-        self._send(Message(wire.WORKER, slot, pid), to_worker, from_worker)
+        self._send(Message(wire.WORKER, slot, pid, self._forked), to_worker, from_worker)
         for fd in (to_read, to_worker, from_worker, to_write):
             os.close(fd)
 
@@ -216,25 +225,32 @@ class Keeper:
         for fd in (self._noted, self._note, *others):
             os.close(fd)
         self._control.close()
-        work(self._duties, self._stamps, slot, to_read, to_write)
+        items, outcomes = ranges_of(self._forked)
+        kept_bytes = KEPT_BYTES // self._size
+        boxes = (
+            Inbox(self._arena, items, kept_bytes=kept_bytes),
+            Outbox(self._arena, outcomes, kept_bytes=kept_bytes),
+        )
+        work(self._duties, self._stamps, slot, to_read, to_write, boxes)
 
     def _send(self, message: Message, *fds: int) -> None:
         with suppress(OSError):  # the parent is gone, as the next look will show
             socket.send_fds(self._control, [message.pack()], fds)
 
 
-def begin(control: socket.socket, stamps: Stamps, duties: Duties) -> NoReturn:
+def begin(control: socket.socket, stamps: Stamps, arena: Arena, duties: Duties) -> NoReturn:
     """Be the keeper from here on, in a fork of the parent."""
     gc.freeze()  # what the parent had is never collected here, nor copied by a collection
-    _leave_with(Keeper(control, stamps, duties).run)
+    _leave_with(Keeper(control, stamps, arena, duties).run)
 
 
-def main(control_fd: int, stamps_fd: int, duties_fd: int, workers: int) -> NoReturn:
+def main(control_fd: int, stamps_fd: int, arena_fd: int, duties_fd: int, workers: int) -> NoReturn:
     """Be the keeper from here on, in a program of its own.
 
     Args:
         control_fd: Socket to the parent.
         stamps_fd: File of the stamps.
+        arena_fd: File for large buffers, or -1.
         duties_fd: File with the pickled duties, and what the parent has in `sys`.
         workers: Slots among the stamps.
     """
@@ -242,7 +258,7 @@ def main(control_fd: int, stamps_fd: int, duties_fd: int, workers: int) -> NoRet
     with open(duties_fd, "rb") as file:
         argv, duties = pickle.load(file)
     sys.argv = argv
-    begin(control, Stamps(stamps_fd, workers), duties)
+    begin(control, Stamps(stamps_fd, workers), Arena(arena_fd), duties)
 
 
 def _leave_with(function: Any, *arguments: Any) -> NoReturn:

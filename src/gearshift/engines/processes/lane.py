@@ -11,10 +11,11 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from gearshift._work.run_chunk import Task
-from gearshift._work.transport import pack_parts, pack_task
+from gearshift._work.transport import pack_task
 from gearshift.engines.base import timed_out
 from gearshift.engines.processes import wire
 from gearshift.engines.processes.deaths import died_of
+from gearshift.engines.processes.packing import pack_items
 from gearshift.errors import RunClosedError, WorkerDiedError
 from gearshift.facts import Chunk, Fault, Returned, Settled
 from gearshift.host import interrupts_held
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from gearshift.engines.base import Job, Wakeup
+    from gearshift.engines.processes.packing import Packed
     from gearshift.engines.processes.pool import Pool
     from gearshift.engines.processes.wire import Died
     from gearshift.facts import Traits
@@ -40,10 +42,14 @@ class Part:
     lane: ProcessLane
     first: int
     items: Sequence[Any]
-    body: bytes
-    is_whole: bool
+    packed: Packed
     at: int  # the first that is not settled
     round: int  # how often the lane had been revoked when it came
+    sent_bytes: int = 0  # on the way to its worker
+
+    def __post_init__(self) -> None:
+        """Count the pickles."""
+        self.sent_bytes = len(self.packed.data)
 
     @property
     def count(self) -> int:
@@ -99,11 +105,11 @@ class ProcessLane:
         """
         if self._pool.is_ending:
             raise RunClosedError(_SHUT)
-        ranges, faults = pack_parts(chunk)
+        ranges, faults = pack_items(chunk)
         with self._pool.lock:
             self._refuse(faults)
-            for first, items, body, is_whole in ranges:
-                self.waiting.append(Part(self, first, items, body, is_whole, first, self._round))
+            for first, items, packed in ranges:
+                self.waiting.append(Part(self, first, items, packed, first, self._round))
                 self._inside += 1
             self._pool.assign()
 
@@ -213,10 +219,10 @@ class ProcessLane:
             self.wakeup.set()
             return
         items = part.items[first - part.first : stop - part.first]
-        ranges, faults = pack_parts(Chunk(first, items))
+        ranges, faults = pack_items(Chunk(first, items))
         self._refuse(faults)  # what could be pickled once may have changed since
-        for start, these, body, is_whole in reversed(ranges):
-            self.waiting.appendleft(Part(self, start, these, body, is_whole, start, self._round))
+        for start, these, packed in reversed(ranges):
+            self.waiting.appendleft(Part(self, start, these, packed, start, self._round))
             self._inside += 1
 
     def _refuse(self, faults: dict[int, Fault]) -> None:

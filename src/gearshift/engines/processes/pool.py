@@ -30,13 +30,16 @@ from typing import TYPE_CHECKING
 from gearshift._work.logs import sendable
 from gearshift._work.pickling import dumps
 from gearshift._work.replay import replay
-from gearshift._work.transport import unpack_outcomes
 from gearshift.engines.processes import keeper, wire
 from gearshift.engines.processes.deaths import how
+from gearshift.engines.processes.packing import Packed, unpack_outcomes
+from gearshift.engines.processes.slots import KEPT_BYTES, Arena, Inbox, Outbox, Placed, ranges_of
 from gearshift.engines.processes.wire import Died, FrameReader, Message, Stamps
+from gearshift.facts import Settled
 from gearshift.host import interrupts_held
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from contextlib import AbstractContextManager
 
     from gearshift._work.logs import Ears
@@ -59,7 +62,10 @@ _TO_REAP: set[int] = set()  # keepers that are to end by themselves
 class _Worker:
     """One worker, as the parent sees it."""
 
-    def __init__(self, slot: int, pid: int, fds: tuple[int, int], ears: Ears) -> None:
+    def __init__(
+        self, slot: int, pid: int, fds: tuple[int, int], ears: Ears, boxes: tuple[Inbox, Outbox]
+    ) -> None:
+        self.inbox, self.outbox = boxes
         self.ears = ears  # as it knows them
         self.slot = slot
         self.pid = pid
@@ -106,6 +112,8 @@ class Pool:
         self._heard: deque[bytes] = deque()  # what is to be said yet
         self._is_saying = False
         self._pid = os.getpid()
+        self._arena = Arena.make()
+        self._has_noted_inline = self._arena.fd < 0 and sys.platform != "linux"
         stamps_fd = wire.shared_file(Stamps.size_for(workers))
         try:
             self.stamps: Stamps = Stamps(stamps_fd, workers)
@@ -117,7 +125,7 @@ class Pool:
                 if method == "fork":
                     self._keeper = self._fork(theirs, duties)
                 else:
-                    self._keeper = _exec(theirs, stamps_fd, duties, workers)
+                    self._keeper = _exec(theirs, stamps_fd, self._arena.fd, duties, workers)
         finally:
             os.close(stamps_fd)
         self._epoll = select.epoll()
@@ -134,7 +142,7 @@ class Pool:
             pid = os.fork()
         if pid == 0:
             os.close(self._control)
-            keeper.begin(theirs, self.stamps, duties)
+            keeper.begin(theirs, self.stamps, self._arena, duties)
         return pid
 
     @property
@@ -273,9 +281,33 @@ class Pool:
             parts += [wire.header(wire.JOB, lane.number, 0, len(meta), len(lane.packed)), meta]
             parts.append(lane.packed)
         worker.queue.append(part)
-        meta = pickle.dumps((part.count, part.is_whole, part.round))
-        head = wire.header(wire.CHUNK, lane.number, part.first, len(meta), len(part.body))
-        self._write(worker, b"".join([*parts, head, meta]), part.body)
+        packed = part.packed
+        placed: list[Placed] = []
+        inline: list[memoryview] = []
+        if packed.buffers:
+            placed, inline = worker.outbox.place(packed.buffers, len(packed.data))
+            part.sent_bytes += sum(each.size for each in placed)
+            packed.buffers = []
+            self._note_inline(placed)
+        where = [tuple(each) for each in placed]
+        freed = worker.inbox.take_freed()
+        meta = pickle.dumps((part.count, part.round, packed.sizes, packed.counts, where, freed))
+        size = len(packed.data) + sum(map(len, inline))
+        head = wire.header(wire.CHUNK, lane.number, part.first, len(meta), size)
+        # A copy of what is inline: its owner may change it before the pipe has taken all of it.
+        self._write(worker, b"".join([*parts, head, meta]), packed.data, *map(bytes, inline))
+
+    def _note_inline(self, placed: Sequence[Placed]) -> None:
+        """Say once that buffers go through the pipe."""
+        if placed[0].is_inline and not self._has_noted_inline:
+            self._has_noted_inline = True
+            size = sum(count for _, count in placed[0].spans)
+            warnings.warn(
+                f"no shared memory can be had for {size:,} bytes of arrays (ulimit -f, or memory): "
+                "they go through a pipe, which is slower",
+                RuntimeWarning,
+                stacklevel=2,
+            )
 
     def _write(self, worker: _Worker, *pieces: bytes) -> None:
         """Write as much as the pipe takes, and the rest when it takes more."""
@@ -340,18 +372,35 @@ class Pool:
             self._early_deaths = 0
             part = worker.queue[0]
             if frame.kind == wire.PART:
-                count, is_last, *rest = pickle.loads(frame.meta)
-                sent = len(part.body) if part.at == part.first else 0
-                settled = unpack_outcomes(
-                    frame.first, count, frame.body, tuple(rest), (worker.name, sent)
-                )
+                settled, is_last = self._settled(worker, part, frame)
                 part.lane.settle(part, settled)
             else:
-                count, is_last = pickle.loads(frame.meta)
-                part.lane.returned(part, frame.first, count)
+                is_last = True
+                part.lane.returned(part, frame.first, pickle.loads(frame.meta))
             if is_last:
                 worker.queue.popleft()
                 part.lane.finished(part)
+
+    def _settled(self, worker: _Worker, part: Part, frame: Frame) -> tuple[Settled, bool]:
+        """Return outcomes, rebuilt, and whether they are the part's last."""
+        count, is_last, sizes, counts, where, freed, faults, *seconds = pickle.loads(frame.meta)
+        worker.outbox.free(freed)
+        received_bytes = len(frame.body)
+        buffers: list[memoryview] = []
+        if where:
+            placed = [Placed(*each) for each in where]
+            self._note_inline(placed)
+            received_bytes += sum(each.size for each in placed if not each.is_inline)
+            buffers = worker.inbox.views(placed, frame.body)
+        packed = Packed(frame.body, sizes, counts=counts)
+        values, failed = unpack_outcomes(frame.first, packed, buffers, faults)
+        assert len(values) == count
+        sent_bytes, part.sent_bytes = part.sent_bytes, 0
+        busy, cpu = seconds
+        settled = Settled(
+            frame.first, values, failed, busy, cpu, worker.name, sent_bytes, received_bytes
+        )
+        return settled, is_last
 
     # The keeper's words
 
@@ -369,7 +418,14 @@ class Pool:
                 return
             message = Message.unpack(data)
             if message.kind == wire.WORKER:
-                self._welcome(_Worker(message.a, message.b, (fds[0], fds[1]), self._first_ears))
+                items, outcomes = ranges_of(message.c)
+                kept_bytes = KEPT_BYTES // self.size
+                boxes = (
+                    Inbox(self._arena, outcomes, kept_bytes=kept_bytes),
+                    Outbox(self._arena, items, kept_bytes=kept_bytes),
+                )
+                pipes = fds[0], fds[1]
+                self._welcome(_Worker(message.a, message.b, pipes, self._first_ears, boxes))
             elif message.kind == wire.DIED:
                 status = (message.b & 0xFFFFFFFF) - ((message.b & 0x80000000) << 1)
                 index = None if message.d == -2 else message.d  # noqa: PLR2004 - as it is sent
@@ -556,8 +612,15 @@ class Pool:
                 if worker.to_fd >= 0:
                     os.close(worker.to_fd)
                 os.close(worker.from_fd)
+                if os.getpid() == self._pid:
+                    worker.outbox.close()
+                    worker.inbox.close()
         self._lanes.clear()  # they hold us, and the wake-ups of their runs
         self.stamps.close()
+        if os.getpid() == self._pid:
+            self._arena.leave()
+        else:
+            self._arena.close()
         control, self._control = self._control, -1
         if control >= 0:
             os.close(control)
@@ -569,6 +632,8 @@ class Pool:
             self._epoll.unregister(worker.from_fd)
         with suppress(OSError):
             os.close(worker.from_fd)
+        worker.outbox.close()
+        worker.inbox.close()
 
     def _tell(self, message: Message) -> None:
         with suppress(OSError):  # it is gone, as reading will show
@@ -582,7 +647,9 @@ def _fill_standard_descriptors() -> None:
     os.close(fd)
 
 
-def _exec(theirs: socket.socket, stamps_fd: int, duties: Duties, workers: int) -> int:
+def _exec(
+    theirs: socket.socket, stamps_fd: int, arena_fd: int, duties: Duties, workers: int
+) -> int:
     """Start the keeper as a program of its own, and return its pid."""
     import subprocess  # 2 ms that a fork does not pay
 
@@ -591,7 +658,7 @@ def _exec(theirs: socket.socket, stamps_fd: int, duties: Duties, workers: int) -
     duties_fd = wire.shared_file(len(data))
     try:
         os.pwrite(duties_fd, data, 0)
-        fds = (theirs.fileno(), stamps_fd, duties_fd)
+        fds = (theirs.fileno(), stamps_fd, arena_fd, duties_fd)
         program = (
             f"import sys; sys.path[:] = {sys.path!r}\n"
             "from gearshift.engines.processes.keeper import main\n"
@@ -599,7 +666,9 @@ def _exec(theirs: socket.socket, stamps_fd: int, duties: Duties, workers: int) -
         )
         flags = subprocess._args_from_interpreter_flags()  # type: ignore[attr-defined]  # noqa: SLF001
         child = subprocess.Popen(  # noqa: S603 - this very interpreter
-            [sys.executable, *flags, "-c", program], pass_fds=fds, stdin=subprocess.DEVNULL
+            [sys.executable, *flags, "-c", program],
+            pass_fds=[fd for fd in fds if fd >= 0],
+            stdin=subprocess.DEVNULL,
         )
         child.returncode = 0  # it is waited for here, by its pid
         return child.pid

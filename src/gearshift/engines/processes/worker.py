@@ -28,19 +28,28 @@ from gearshift._work.logs import Ears, ForeignProcessError, Voice
 from gearshift._work.run_chunk import ChunkRun, Task
 from gearshift._work.scope import DEPTH_VARIABLE, Scope
 from gearshift._work.shares import limit_threads, reseed
-from gearshift._work.transport import pack_outcomes, unpack_item, unpack_task
 from gearshift.engines.processes import wire
+from gearshift.engines.processes.packing import (
+    pack_outcomes,
+    rebuilding,
+    unpack_each,
+    unpack_task,
+    unpack_together,
+)
+from gearshift.engines.processes.slots import Placed, keep_heap, trim_heap
 from gearshift.errors import TransportError
 from gearshift.facts import Chunk, Fault, Settled
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable
 
+    from gearshift.engines.processes.slots import Inbox, Outbox
     from gearshift.engines.processes.wire import Stamps
 
 __all__ = ["Duties", "work"]
 
 PART_SECONDS = 0.05
+_KEPT_SECONDS = 1.0  # for which an idle worker keeps memory that nobody uses
 _READ_BYTES = 1 << 20
 
 
@@ -65,7 +74,14 @@ class Duties:
     idle_seconds: float | None = None
 
 
-def work(duties: Duties, stamps: Stamps, slot: int, to_read: int, to_write: int) -> None:
+def work(
+    duties: Duties,
+    stamps: Stamps,
+    slot: int,
+    to_read: int,
+    to_write: int,
+    boxes: tuple[Inbox, Outbox],
+) -> None:
     """Be a worker until there is no more to do.
 
     Args:
@@ -74,10 +90,11 @@ def work(duties: Duties, stamps: Stamps, slot: int, to_read: int, to_write: int)
         slot: Its place there.
         to_read: Pipe from the parent.
         to_write: Pipe to the parent.
+        boxes: Where it finds large buffers, and where it places them.
     """
     signal.signal(signal.SIGINT, lambda _number, _frame: None)  # the parent's; not SIG_IGN,
     signal.signal(signal.SIGTERM, signal.SIG_DFL)  # which programs that tasks start would have too
-    worker = _Worker(duties, stamps, slot, to_read, to_write)
+    worker = _Worker(duties, stamps, slot, to_read, to_write, boxes)
     worker.speak()
     try:
         if worker.begin():
@@ -101,8 +118,16 @@ class _Worker:
     """One worker's state."""
 
     def __init__(
-        self, duties: Duties, stamps: Stamps, slot: int, to_read: int, to_write: int
+        self,
+        duties: Duties,
+        stamps: Stamps,
+        slot: int,
+        to_read: int,
+        to_write: int,
+        boxes: tuple[Inbox, Outbox],
     ) -> None:
+        self._inbox, self._outbox = boxes
+        self._expects_buffers = False
         self._duties = duties
         self._stamps = stamps
         self._slot = slot
@@ -173,16 +198,23 @@ class _Worker:
             self._voice.end()
 
     def _wait(self) -> None:
-        """Wait for a frame, unless that takes too long.
+        """Wait for a frame, unless that takes too long; meanwhile give back what is not needed.
 
         Raises:
             _Leave: It does.
         """
-        if self._duties.idle_seconds is not None:
-            poll = select.poll()
-            poll.register(self._to_read, select.POLLIN)
-            if not poll.poll(self._duties.idle_seconds * 1000):
-                raise _Leave(wire.IDLE_STATUS)
+        idle = self._duties.idle_seconds
+        if idle is None and not self._outbox.keeps_memory:
+            return
+        poll = select.poll()
+        poll.register(self._to_read, select.POLLIN)
+        if self._outbox.keeps_memory and (idle is None or idle > _KEPT_SECONDS):
+            if poll.poll(_KEPT_SECONDS * 1000):
+                return
+            self._outbox.trim()
+            trim_heap()
+        if idle is not None and not poll.poll(idle * 1000):
+            raise _Leave(wire.IDLE_STATUS)
 
     def _serve(self, job: int, first: int, meta: bytes, body: bytes) -> None:
         """Run a chunk.
@@ -190,7 +222,8 @@ class _Worker:
         Raises:
             _Leave: After that it is to be replaced.
         """
-        length, is_whole, self._round = pickle.loads(meta)
+        length, self._round, sizes, counts, placed, freed = pickle.loads(meta)
+        self._outbox.free(freed)
         timeout = self._jobs[job][1]
         if self._is_revoked(job):
             self._return(job, first, length)
@@ -201,10 +234,18 @@ class _Worker:
         if isinstance(task, Exception):
             faults = dict.fromkeys(range(first, first + length), Fault(task))
             self._send(job, Settled(first, [None] * length, faults), is_last=True)
-        elif is_whole:
-            self._run(job, task, Chunk(first, pickle.loads(body)))
         else:
-            self._run_each(job, task, first, pickle.loads(body))
+            buffers: list[memoryview] = []
+            if placed:
+                self._expect_buffers()
+                buffers = self._inbox.views([Placed(*each) for each in placed], body)
+            if (
+                sizes is None
+            ):  # the items are in no variable, or what they hold would be so for long
+                self._run(job, task, Chunk(first, unpack_together(body, buffers)))
+            else:
+                rebuilds = unpack_each(body, first, sizes, buffers, counts)
+                self._run(job, rebuilding(task), Chunk(first, rebuilds))
 
     def _task(self, job: int) -> Task | Exception:
         """Return the function, rebuilt once a job, or why it cannot be."""
@@ -217,8 +258,8 @@ class _Worker:
             self._tasks[job] = task
         return task
 
-    def _run(self, job: int, task: Task, chunk: Chunk, *, is_end: bool = True) -> None:
-        """Run items that are at hand, and send what comes of them.
+    def _run(self, job: int, task: Task, chunk: Chunk) -> None:
+        """Run items, and send what comes of them.
 
         Raises:
             _Leave: After that it is to be replaced.
@@ -227,49 +268,25 @@ class _Worker:
         first, stop = chunk.first, chunk.first + len(chunk.items)
         if left is not None and left < len(chunk.items):
             chunk = Chunk(first, chunk.items[:left])
-        run = ChunkRun(task, chunk, self._scope, Context(), stamped=self._stamped)
         end = first + len(chunk.items)
+        run = ChunkRun(task, chunk, self._scope, Context(), stamped=self._stamped)
+        del chunk  # what is held of a slot is to be free as soon as may be
         while not run.is_done:
             run.advance(PART_SECONDS)
             at = run.index
-            settled = run.take()
-            assert settled is not None
-            self._done += len(settled.values)
             leaves = at == end and end < stop
             if at < stop and not leaves:
                 leaves = self._is_too_large()
             if at < end and (leaves or self._is_revoked(job)):
                 run.end()
                 end = at
-            self._send(job, settled, is_last=is_end and at == stop)
+            self._send(job, run.take(), is_last=at == stop)
             if at == end:
                 break
         if end < stop:
-            self._return(job, end, stop - end, is_last=is_end)
-        if (self._is_spent() or self._is_too_large()) and (is_end or end < stop):
+            self._return(job, end, stop - end)
+        if self._is_spent() or self._is_too_large():
             raise _Leave(wire.RETIRED_STATUS)
-
-    def _run_each(self, job: int, task: Task, first: int, items: Sequence[bytes]) -> None:
-        """Rebuild and run items one by one: what they are made of may not let itself be rebuilt.
-
-        Raises:
-            _Leave: After that it is to be replaced.
-        """
-        for index, data in enumerate(items, first):
-            is_last = index == first + len(items) - 1
-            self._stamp(index + 1)
-            try:
-                item = unpack_item(data, index)
-            except TransportError as error:
-                self._send(job, Settled(index, [None], {index: Fault(error)}), is_last=is_last)
-                continue
-            rest = first + len(items) - index - 1
-            self._run(job, task, Chunk(index, (item,)), is_end=is_last)
-            if rest and (self._is_spent() or self._is_revoked(job)):
-                self._return(job, index + 1, rest)
-                if self._is_spent():
-                    raise _Leave(wire.RETIRED_STATUS)
-                return
 
     def _stamped(self, items: Iterable[Any], index: int) -> Iterable[Any]:
         """Return the items, each stamped when it is taken: one C call each, some 50 ns."""
@@ -293,18 +310,37 @@ class _Worker:
             return pages * os.sysconf("SC_PAGE_SIZE") > self._duties.memory_limit
         return False
 
-    def _send(self, job: int, settled: Settled, *, is_last: bool) -> None:
+    def _send(self, job: int, settled: Settled | None, *, is_last: bool) -> None:
         """Write outcomes."""
-        parts = pack_outcomes(settled, stamp=lambda index: self._stamp(index + 1))
+        assert settled is not None
+        first, count = settled.first, len(settled.values)
+        self._done += count
+        packed, faults = pack_outcomes(settled, stamp=lambda index: self._stamp(index + 1))
+        seconds = settled.busy_seconds, settled.cpu_seconds
+        del settled  # what it holds of a slot is free now
+        placed: list[Placed] = []
+        inline: list[memoryview] = []
+        if packed.buffers:
+            self._expect_buffers()
+            placed, inline = self._outbox.place(packed.buffers, len(packed.data))
+            packed.buffers = []
         if is_last:
             self._stamp(0)  # before the parent can know that it is idle
-        meta = (len(settled.values), is_last, *parts[1:])
-        self._write(wire.PART, job, settled.first, pickle.dumps(meta), parts[0])
+        freed = self._inbox.take_freed()
+        where = [tuple(each) for each in placed]
+        meta = (count, is_last, packed.sizes, packed.counts, where, freed, faults, *seconds)
+        self._write(wire.PART, job, first, pickle.dumps(meta), packed.data, *inline)
 
-    def _return(self, job: int, first: int, length: int, *, is_last: bool = True) -> None:
-        """Give items back that have not begun."""
+    def _expect_buffers(self) -> None:
+        """Be ready for more of them."""
+        if not self._expects_buffers:
+            self._expects_buffers = True
+            keep_heap()
+
+    def _return(self, job: int, first: int, length: int) -> None:
+        """Give back the last items of a chunk, which have not begun."""
         self._stamp(0)
-        self._write(wire.RETURNED, job, first, pickle.dumps((length, is_last)))
+        self._write(wire.RETURNED, job, first, pickle.dumps(length))
 
     def _say(self, frame: bytes) -> None:
         """Write what was logged or printed, at once.
@@ -318,16 +354,25 @@ class _Worker:
             self._write(wire.SAID, body=frame)
 
     def _write(
-        self, kind: int, job: int = 0, first: int = 0, meta: bytes = b"", body: bytes = b""
+        self,
+        kind: int,
+        job: int = 0,
+        first: int = 0,
+        meta: bytes = b"",
+        body: bytes = b"",
+        *more: memoryview,
     ) -> None:
-        """Write a frame whole; waits while the consumer is away.
+        """Write a frame whole, whose body has one part or more; waits while the consumer is away.
 
         Raises:
             BrokenPipeError: The parent is gone.
         """
-        head = wire.header(kind, job, first, len(meta), len(body))
-        pieces = (head + meta + body,) if len(body) < _READ_BYTES else (head + meta, body)
-        self._writer.write(*pieces)
+        size = len(body) + sum(map(len, more))
+        head = wire.header(kind, job, first, len(meta), size)
+        if size < _READ_BYTES:
+            self._writer.write(b"".join((head, meta, body, *more)))
+        else:
+            self._writer.write(head + meta, body, *more)
 
     def _read(self, size: int) -> bytes:
         """Read so many bytes, or none at the pipe's end."""

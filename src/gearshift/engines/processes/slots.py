@@ -1,0 +1,500 @@
+"""Large buffers on their way between parent and workers: slots of shared memory, used again.
+
+    Outbox.place --memory--> Inbox.views --> arrays over it
+    Outbox.free <--with the next message-- Inbox.freed <-- the last of them is gone
+
+One file without a name (memfd_create(2)) a pool, which goes with its last descriptor and mapping:
+nothing is ever to be unlinked. It is sparse, and each of its writers has ranges of its own there,
+so nobody has to agree with anybody. Writing into pages that exist costs a tenth of making new
+ones (0.26 and 4.6 ms for 8 MB), hence the use again. The receiver's arrays lie in the slot itself
+and may be written to. A fork makes them copies of its own: see `Inbox.retire`.
+"""
+
+from __future__ import annotations
+
+import mmap
+import os
+import sys
+from collections import deque
+from contextlib import suppress
+from functools import cache
+from typing import TYPE_CHECKING, Any, NamedTuple
+from weakref import WeakSet, finalize
+
+from gearshift.engines.processes import wire
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pickle import PickleBuffer
+
+__all__ = [
+    "KEPT_BYTES",
+    "Arena",
+    "Inbox",
+    "Outbox",
+    "Placed",
+    "keep_heap",
+    "ranges_of",
+    "trim_heap",
+]
+
+KEPT_BYTES = 256 << 20  # of memory that nobody uses, in the hope that somebody will; a pool
+_SLOT_BYTES = 1 << 19  # up to which buffers share a slot, which is free when all of them are gone
+_RANGE_BYTES = 1 << 38  # for what one process sends to another
+_FILE_BYTES = 1 << 62
+_ALIGNED = 64  # a cache line, and the widest vectors
+_MOST_MAPS = 4096  # that a receiver keeps of slots that it does not use
+_INLINE = -1  # instead of an offset: the buffers come with the message
+_PUNCH = 0x01 | 0x02  # FALLOC_FL_KEEP_SIZE, FALLOC_FL_PUNCH_HOLE: fallocate(2)
+_MAP_FIXED = 0x10  # mmap(2)
+_M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3  # mallopt(3)
+_HEAP_VARIABLES = ("MALLOC_TRIM_THRESHOLD_", "MALLOC_MMAP_THRESHOLD_", "GLIBC_TUNABLES")
+_FAILED = (1 << 64) - 1
+
+
+class Placed(NamedTuple):
+    """Where buffers are.
+
+    Attributes:
+        offset: Of their slot, or -1 where they come with the message.
+        size: Of the slot, in bytes.
+        spans: Of each buffer: where it begins in the slot or message, and its bytes.
+    """
+
+    offset: int
+    size: int
+    spans: tuple[tuple[int, int], ...]
+
+    @property
+    def is_inline(self) -> bool:
+        """Whether they come with the message."""
+        return self.offset == _INLINE
+
+
+class Arena:
+    """The file; see the module's head."""
+
+    def __init__(self, fd: int) -> None:
+        """Take over a descriptor, or -1: then there is none, and all goes with the messages."""
+        self.fd: int = fd
+        self._live = 0  # arrays that lie in it, or may
+        self._is_left = False
+
+    @classmethod
+    def make(cls) -> Arena:
+        """Make one, if that is possible here."""
+        if sys.platform != "linux":
+            return cls(-1)
+        fd = wire.shared_file(0)
+        try:
+            os.ftruncate(fd, _FILE_BYTES)
+        except OSError:  # files may not be so long (RLIMIT_FSIZE), though this one is empty
+            os.close(fd)
+            fd = -1
+        return cls(fd)
+
+    def map(self, offset: int, size: int) -> int:
+        """Return the address of a part of it, as memory.
+
+        Raises:
+            OSError: There is no room for that.
+        """
+        return self._map(None, offset, size, mmap.MAP_SHARED)
+
+    def make_private(self, address: int, offset: int, size: int) -> None:
+        """Make memory at an address this process's own, with what it has."""
+        self._map(address, offset, size, mmap.MAP_PRIVATE | _MAP_FIXED)
+
+    def _map(self, address: int | None, offset: int, size: int, flags: int) -> int:
+        found = _libc().mmap(
+            address, size, mmap.PROT_READ | mmap.PROT_WRITE, flags, self.fd, offset
+        )
+        if found == _FAILED:
+            raise OSError(f"mmap of {size:,} bytes failed")
+        return int(found)
+
+    def punch(self, offset: int, size: int) -> None:
+        """Give the memory of a part of it back; it reads as zeros from then on."""
+        if self.fd >= 0:
+            _libc().fallocate(self.fd, _PUNCH, offset, size)
+
+    def hold(self) -> None:
+        """Stay open for an array."""
+        self._live += 1
+
+    def let_go(self) -> None:
+        """An array has gone."""
+        self._live -= 1
+        self._close_if_done()
+
+    def leave(self) -> None:
+        """Close when the last array has gone: nobody places anything any more."""
+        self._is_left = True
+        self._close_if_done()
+
+    def close(self) -> None:
+        """Close now: in a forked child, whose arrays are its own already."""
+        fd, self.fd = self.fd, -1
+        if fd >= 0:
+            os.close(fd)
+
+    def _close_if_done(self) -> None:
+        if self._is_left and self._live == 0:
+            self.close()
+
+
+def ranges_of(worker: int) -> tuple[int, int]:
+    """Return the ranges of a worker's items and outcomes, by how many were before it."""
+    return 2 * worker, 2 * worker + 1
+
+
+class _Slot:
+    """Some of a writer's range."""
+
+    __slots__ = ("address", "has_memory", "offset", "size")
+
+    def __init__(self, offset: int, size: int) -> None:
+        self.offset = offset
+        self.size = size
+        self.address = 0
+        self.has_memory = False
+
+
+class Outbox:
+    """Where one process places buffers for another."""
+
+    def __init__(self, arena: Arena, number: int, *, kept_bytes: int) -> None:
+        """Begin without a slot.
+
+        Args:
+            arena: The file.
+            number: Of the range.
+            kept_bytes: Memory of free slots that is kept.
+        """
+        self._arena = arena
+        self._next = number * _RANGE_BYTES
+        self._stop = self._next + _RANGE_BYTES
+        self._most = kept_bytes
+        self._kept = 0
+        self._used: dict[int, _Slot] = {}
+        self._free: dict[int, list[_Slot]] = {}  # by size; the last was used last
+        self._oldest: dict[int, _Slot] = {}  # of those with memory, by offset; the first is
+
+    @property
+    def keeps_memory(self) -> bool:
+        """Whether there is memory that nobody uses."""
+        return self._kept > 0
+
+    def place(
+        self, buffers: Sequence[PickleBuffer], inline_at: int
+    ) -> tuple[list[Placed], list[memoryview]]:
+        """Copy buffers to where the other process finds them.
+
+        Args:
+            buffers: What to copy.
+            inline_at: Where in the message they begin if there is no memory for them.
+
+        Returns:
+            Where they are, in order, and what has to follow in the message.
+        """
+        raws = [buffer.raw() for buffer in buffers]
+        placed: list[Placed] = []
+        try:
+            for group in _groups(raws):
+                spans, size = _spans(group, 0, _ALIGNED)
+                slot = self._slot(size)
+                self._write(slot, group, spans)
+                self._used[slot.offset] = slot
+                placed.append(Placed(slot.offset, slot.size, spans))
+        except OSError:
+            self.free([each.offset for each in placed])
+            spans, size = _spans(raws, inline_at, 1)
+            return [Placed(_INLINE, size, spans)], raws
+        return placed, []
+
+    def free(self, offsets: Sequence[int]) -> None:
+        """Take slots back that the other process has done with."""
+        for offset in offsets:
+            slot = self._used.pop(offset, None)
+            if slot is not None:
+                self._take_back(slot)
+
+    def trim(self) -> None:
+        """Give back the memory that nobody uses."""
+        self._keep_at_most(0)
+
+    def close(self) -> None:
+        """Give back all memory: the reader is gone."""
+        for slot in [*self._used.values(), *(each for few in self._free.values() for each in few)]:
+            _unmap(slot.address, slot.size)
+        self._used.clear()
+        self._free.clear()
+        self._arena.punch(self._stop - _RANGE_BYTES, _RANGE_BYTES)
+
+    def _slot(self, size: int) -> _Slot:
+        """Return a free one that is large enough.
+
+        Raises:
+            OSError: There is none, nor room for one.
+        """
+        size = _size_class(size)
+        free = self._free.get(size)
+        if free:
+            slot = free.pop()
+            if self._oldest.pop(slot.offset, None) is not None:
+                self._kept -= slot.size
+            return slot
+        if self._arena.fd < 0 or self._next + size > self._stop:
+            raise OSError("there is no room")
+        slot = _Slot(self._next, size)
+        self._next += size
+        return slot
+
+    def _write(
+        self, slot: _Slot, raws: Sequence[memoryview], spans: Sequence[tuple[int, int]]
+    ) -> None:
+        """Copy.
+
+        Raises:
+            OSError: There is no memory; the slot is free again.
+        """
+        try:
+            if not slot.has_memory:  # to make pages and fill them in one call saves to clear them
+                for raw, (start, _) in zip(raws, spans, strict=True):
+                    _write_all(self._arena.fd, raw, slot.offset + start)
+                slot.has_memory = True
+                return
+            if not slot.address:
+                slot.address = self._arena.map(slot.offset, slot.size)
+        except OSError:
+            self._drop_memory(slot)
+            self._free.setdefault(slot.size, []).insert(0, slot)
+            raise
+        memory = _memory(slot.address, slot.size)
+        for raw, (start, count) in zip(raws, spans, strict=True):
+            memory[start : start + count] = raw
+
+    def _take_back(self, slot: _Slot) -> None:
+        self._free.setdefault(slot.size, []).append(slot)
+        self._oldest[slot.offset] = slot
+        self._kept += slot.size
+        self._keep_at_most(self._most)
+
+    def _keep_at_most(self, count: int) -> None:
+        while self._kept > count:
+            slot = self._oldest.pop(next(iter(self._oldest)))
+            self._kept -= slot.size
+            self._drop_memory(slot)
+
+    def _drop_memory(self, slot: _Slot) -> None:
+        self._arena.punch(slot.offset, slot.size)
+        slot.has_memory = False
+
+
+class Inbox:
+    """Where one process finds what another has placed."""
+
+    def __init__(self, arena: Arena, number: int, *, kept_bytes: int) -> None:
+        """Begin.
+
+        Args:
+            arena: The file.
+            number: Of the range.
+            kept_bytes: Memory that may wait for its writer to be told that it is free.
+        """
+        self.freed: deque[int] = deque()  # offsets, for the writer to be told
+        self._arena = arena
+        self._number = number
+        self._most = kept_bytes
+        self._freed_bytes = 0
+        self._live: dict[int, tuple[int, int]] = {}  # address and size, by offset
+        self._maps: dict[int, tuple[int, int]] = {}  # of those that are free
+        self._is_closed = False
+        _INBOXES.add(self)
+
+    def views(self, placed: Sequence[Placed], message: bytes | bytearray) -> list[memoryview]:
+        """Return buffers; a slot is free when the last in it is gone, with all that holds it."""
+        views = []
+        for each in placed:
+            if each.is_inline:
+                memory = memoryview(bytearray(message))
+            else:
+                try:
+                    memory = self._mapped(each.offset, each.size)
+                except OSError:  # there is no room for the mapping (ulimit -v)
+                    memory = memoryview(_read_all(self._arena.fd, each.offset, each.size))
+                    self.freed.append(each.offset)
+            views += [memory[start : start + count] for start, count in each.spans]
+        return views
+
+    def _mapped(self, offset: int, size: int) -> memoryview:
+        address, _ = self._maps.pop(offset, (0, 0))
+        if not address:
+            address = self._arena.map(offset, size)
+        # Not the mapping's memoryview itself: others of it would not keep that alive.
+        array = _array(address, size)
+        self._live[offset] = address, size
+        self._arena.hold()
+        finalize(array, self._release, offset, address, size).atexit = False
+        return memoryview(array).cast("B")
+
+    def take_freed(self) -> tuple[int, ...]:
+        """Return what the writer is to be told, once."""
+        if not self.freed:
+            return ()
+        freed = []
+        self._freed_bytes = 0
+        with suppress(IndexError):
+            while True:
+                freed.append(self.freed.popleft())
+        return tuple(freed)
+
+    def retire(self) -> None:
+        """Make what is in use this process's own: before a fork, whose child has it too.
+
+        Else what one of the two writes would be the other's, and a slot that is used again
+        would change under the child's eyes. No page is copied before somebody writes to it.
+        """
+        for offset in list(self._live):
+            address, size = self._live.pop(offset, (0, 0))
+            if address:
+                self._arena.make_private(address, offset, size)
+
+    def close(self) -> None:
+        """Give back all memory but what is in use: the writer is gone."""
+        self._is_closed = True
+        self.freed.clear()
+        maps, self._maps = list(self._maps.values()), {}
+        for address, size in maps:
+            _unmap(address, size)
+        at = self._number * _RANGE_BYTES
+        for offset, (_, size) in sorted(self._live.items()):
+            if offset > at:
+                self._arena.punch(at, offset - at)
+            at = offset + size
+        self._arena.punch(at, (self._number + 1) * _RANGE_BYTES - at)
+
+    def _release(self, offset: int, address: int, size: int) -> None:
+        """Note that nothing is left of what was in a slot; from whatever thread that is."""
+        is_shared = self._live.pop(offset, None) is not None
+        if not is_shared or self._is_closed:
+            _unmap(address, size)
+            if is_shared:
+                self._arena.punch(offset, size)
+        else:
+            self._maps[offset] = address, size
+            self._freed_bytes += size
+            if self._freed_bytes > self._most:  # it may be long until the writer is told
+                self._arena.punch(offset, size)
+            self.freed.append(offset)
+            while len(self._maps) > _MOST_MAPS:
+                with suppress(KeyError, StopIteration, RuntimeError):
+                    oldest = next(iter(self._maps))
+                    _unmap(*self._maps.pop(oldest))
+        self._arena.let_go()
+
+
+_INBOXES: WeakSet[Inbox] = WeakSet()
+
+
+def _retire_all() -> None:
+    for inbox in list(_INBOXES):
+        inbox.retire()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(before=_retire_all)
+
+
+def keep_heap() -> None:
+    """Have this process keep what it has freed of its heap, as glibc does once 32 MB were freed.
+
+    Else it gives all above 128 KB back again and again, and each array has to be made of new
+    pages: 54 us for eight times 100 KB instead of 5 (mallopt(3)).
+    """
+    if not any(name in os.environ for name in _HEAP_VARIABLES):
+        with suppress(AttributeError):  # another C library
+            _libc().mallopt(_M_MMAP_THRESHOLD, 32 << 20)
+            _libc().mallopt(_M_TRIM_THRESHOLD, 64 << 20)
+
+
+def trim_heap() -> None:
+    """Give back what the heap keeps."""
+    with suppress(AttributeError):
+        _libc().malloc_trim(0)
+
+
+def _groups(raws: Sequence[memoryview]) -> list[list[memoryview]]:
+    """Return which buffers share a slot."""
+    groups: list[list[memoryview]] = []
+    room = 0
+    for raw in raws:
+        if raw.nbytes > room:
+            groups.append([])
+            room = _SLOT_BYTES
+        groups[-1].append(raw)
+        room -= raw.nbytes
+    return groups
+
+
+def _spans(
+    raws: Sequence[memoryview], start: int, aligned: int
+) -> tuple[tuple[tuple[int, int], ...], int]:
+    """Return where each begins and its bytes, one after another, and where they end."""
+    spans = []
+    for raw in raws:
+        spans.append((start, raw.nbytes))
+        start += -(-raw.nbytes // aligned) * aligned
+    return tuple(spans), start
+
+
+def _size_class(size: int) -> int:
+    """Return the size of a slot for so many bytes: whole pages, at most a quarter more."""
+    step = max(mmap.ALLOCATIONGRANULARITY, 1 << max(0, size.bit_length() - 3))
+    return -(-size // step) * step
+
+
+def _array(address: int, size: int) -> Any:
+    import ctypes  # 3 ms that only large buffers pay
+
+    return (ctypes.c_char * size).from_address(address)
+
+
+def _memory(address: int, size: int) -> memoryview:
+    return memoryview(_array(address, size)).cast("B")
+
+
+def _unmap(address: int, size: int) -> None:
+    if address:
+        _libc().munmap(address, size)
+
+
+def _write_all(fd: int, data: memoryview, offset: int) -> None:
+    while data:
+        written = os.pwrite(fd, data, offset)
+        data = data[written:]
+        offset += written
+
+
+def _read_all(fd: int, offset: int, size: int) -> bytearray:
+    data = bytearray(size)
+    left = memoryview(data)
+    while left:
+        count = os.preadv(fd, [left], offset)
+        left = left[count:]
+        offset += count
+    return data
+
+
+@cache
+def _libc() -> Any:
+    """Return the C library: `mmap.mmap` would hold a descriptor for each mapping."""
+    import ctypes
+
+    libc = ctypes.CDLL(None, use_errno=True)
+    word, size, long = ctypes.c_int, ctypes.c_size_t, ctypes.c_long
+    libc.mmap.argtypes = (ctypes.c_void_p, size, word, word, word, long)
+    libc.mmap.restype = ctypes.c_void_p
+    libc.munmap.argtypes = (ctypes.c_void_p, size)
+    libc.fallocate.argtypes = (word, word, long, long)
+    return libc
