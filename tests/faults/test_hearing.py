@@ -107,6 +107,7 @@ def test_handler_may_use_the_engine_that_it_hears() -> None:
 def test_handler_may_end_the_engine_that_it_hears(options: str) -> None:
     run_heard(f"""
         def at(record):
+            time.sleep(0.3 if len(Handler.seen) == 1 else 0)  # until all of the item is said
             if len(Handler.seen) == 5:
                 engine.shutdown({options})
 

@@ -45,10 +45,10 @@ class Task:
         self, function: Callable[..., Any], *, star: bool = False, seed: int | None = None
     ) -> None:
         """Choose how an item becomes a call of `function`."""
-        self.function = function
-        self.star = star
-        self.seed = seed
-        self.coroutine = is_coroutine_function(function)
+        self.function: Callable[..., Any] = function
+        self.star: bool = star
+        self.seed: int | None = seed
+        self.coroutine: bool = is_coroutine_function(function)
         self.call: Callable[[Any], Any] = partial(_call_star, function) if star else function
 
 

@@ -197,7 +197,7 @@ class Rebuild:
 
     def __init__(self, index: int, piece: memoryview | None, buffers: list[memoryview]) -> None:
         """Keep what it is to be made of, or None where there is no value."""
-        self.index = index
+        self.index: int = index
         self._piece = piece
         self._buffers = buffers
 
