@@ -9,7 +9,8 @@ Parts: `start` (first result of a fresh program), `trivial` (x*x, as it comes an
 message), `millisecond` (4,000 tasks of 1 ms of CPU), `skewed` (a heavy tail last), `arrays`
 (8 MB and 100 KB, in and out), `death` (a worker killed in 200 tasks), `orphans` (the parent
 killed). As many workers as there are cores. Pools are warm but for `start`; candidates take turns
-in every round. Peers that are not installed are left out (requirements.txt).
+in every round. Peers run as they come and, where they take one, with the best chunk size that was
+found by hand. Those that are not installed are left out (requirements.txt).
 """
 
 from __future__ import annotations
@@ -25,9 +26,9 @@ import time
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import ExitStack, suppress
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import psutil
 from harness import Row, is_installed, rounds_of, row, run
 
 import gearshift as gs
@@ -39,6 +40,7 @@ if TYPE_CHECKING:
 OPTIONAL = ("joblib", "loky", "mpire", "pebble", "numpy")
 WORKERS = cores()
 HANG_SECONDS = 8.0
+SHARED_MEMORY = Path("/dev/shm")  # noqa: S108 - where Linux has it
 
 
 def main(argv: Sequence[str]) -> None:
@@ -64,33 +66,67 @@ def add_one(array: Any) -> Any:
     return array + 1
 
 
-def maps(stack: ExitStack) -> dict[str, Any]:
-    """Return warm pools by name, each as a function like `map`; they end with the stack."""
+def maps(stack: ExitStack, tuned: int | None = None) -> dict[str, Any]:
+    """Return warm pools by name, each as a function like `map`; they end with the stack.
+
+    Args:
+        stack: Ends them.
+        tuned: Chunk size for peers beside their own choice, or None.
+    """
     ours = stack.enter_context(gs.engines.ProcessExecutor(WORKERS))
-    found: dict[str, Any] = {"gearshift": lambda fn, items: list(gs.map(fn, items, on=ours))}
+    pools: dict[str, Any] = {"gearshift": lambda fn, items, _: list(gs.map(fn, items, on=ours))}
     fork = multiprocessing.get_context("fork")
     pool = stack.enter_context(fork.Pool(WORKERS))
-    found["multiprocessing.Pool.map"] = pool.map
+    pools["multiprocessing.Pool.map"] = pool.map
     executor = stack.enter_context(ProcessPoolExecutor(WORKERS, fork))
-    found["concurrent.futures"] = lambda fn, items: list(executor.map(fn, items))
+    pools["concurrent.futures"] = partial(_by_executor, executor)
     if is_installed("joblib"):
         import joblib
 
-        parallel = stack.enter_context(joblib.Parallel(n_jobs=WORKERS))
-        found["joblib"] = lambda fn, items: parallel(joblib.delayed(fn)(item) for item in items)
+        parallels = {
+            chunk: stack.enter_context(joblib.Parallel(n_jobs=WORKERS, batch_size=chunk or "auto"))
+            for chunk in {None, tuned}
+        }
+        pools["joblib"] = lambda fn, items, chunk: parallels[chunk](
+            joblib.delayed(fn)(item) for item in items
+        )
     if is_installed("loky"):
         import loky
 
         theirs = stack.enter_context(loky.ProcessPoolExecutor(WORKERS))
-        found["loky"] = lambda fn, items: list(theirs.map(fn, items))
+        pools["loky"] = partial(_by_executor, theirs)
     if is_installed("mpire"):
         import mpire
 
         workers = stack.enter_context(mpire.WorkerPool(WORKERS, keep_alive=True))
-        found["mpire"] = lambda fn, items: workers.map(fn, [(item,) for item in items])
+        pools["mpire"] = lambda fn, items, chunk: workers.map(
+            fn, [(item,) for item in items], chunk_size=chunk
+        )
+    if is_installed("pebble"):
+        import pebble
+
+        pebbles = stack.enter_context(pebble.ProcessPool(WORKERS, context=fork))
+        pools["pebble"] = lambda fn, items, chunk: list(
+            pebbles.map(fn, items, chunksize=chunk or 1).result()
+        )
+    found = {name: partial(_with_chunk, each, None) for name, each in pools.items()}
+    if tuned is not None:
+        found |= {
+            f"{name}, chunks of {tuned:,}": partial(_with_chunk, each, tuned)
+            for name, each in pools.items()
+            if name != "gearshift"
+        }
     for each in found.values():
         each(square, range(4 * WORKERS))
     return found
+
+
+def _by_executor(executor: Any, fn: Any, items: Any, chunk: int | None) -> list[Any]:
+    return list(executor.map(fn, items, chunksize=chunk or 1))
+
+
+def _with_chunk(each: Any, chunk: int | None, fn: Any, items: Any) -> Any:
+    return each(fn, items, chunk)
 
 
 def seconds_of(call: Callable[[], object]) -> float:
@@ -161,11 +197,9 @@ def measure_trivial(quick: bool) -> list[Row]:
     slow = 20_000 if not quick else 2_000
     rounds = 3 if quick else 5
     with ExitStack() as stack:
-        pools = maps(stack)
-        counts = {
-            name: count if name in {"gearshift", "multiprocessing.Pool.map"} else slow
-            for name in pools
-        }
+        pools = maps(stack, 10_000)
+        fast = "gearshift", "multiprocessing.Pool.map"
+        counts = {name: count if name in fast or "," in name else slow for name in pools}
         got = rounds_of(
             {name: partial(_micros_an_item, each, counts[name]) for name, each in pools.items()},
             rounds,
@@ -213,11 +247,12 @@ def _percent(each: Any, tasks: Sequence[float], ideal: float) -> float:
 
 
 def _efficiency(
-    part: str, tasks: Sequence[float], rounds: int, floor: float, goal: float
+    part: str, tasks: Sequence[float], tuned: int, floor: float, goal: float
 ) -> list[Row]:
     """Rows of the work over what the workers could have done in that time."""
+    rounds = 3
     with ExitStack() as stack:
-        pools = maps(stack)
+        pools = maps(stack, tuned)
         ideal = max(sum(tasks) / WORKERS, *tasks)
         got = rounds_of(
             {name: partial(_percent, each, tasks, ideal) for name, each in pools.items()},
@@ -238,13 +273,13 @@ def _efficiency(
 
 def measure_millisecond(quick: bool) -> list[Row]:
     """Tasks of 1 ms of CPU time."""
-    return _efficiency("millisecond", [0.001] * (400 if quick else 4000), 3, 82.0, 88.0)
+    return _efficiency("millisecond", [0.001] * (400 if quick else 4000), 20, 82.0, 88.0)
 
 
 def measure_skewed(quick: bool) -> list[Row]:
     """Many short tasks, and a heavy tail last."""
     tasks = [0.001] * (200 if quick else 1500) + [0.02] * 40 + [0.1] * (2 * WORKERS)
-    return _efficiency("skewed", tasks, 3, 88.0, 95.0)
+    return _efficiency("skewed", tasks, 2, 88.0, 95.0)
 
 
 def measure_arrays(quick: bool) -> list[Row]:
@@ -330,6 +365,12 @@ DEATHS = {
         "import joblib; "
         "got = len(joblib.Parallel(n_jobs=2)(joblib.delayed(task)(i) for i in range(200)))"
     ),
+    "loky": (
+        "import loky; pool = loky.ProcessPoolExecutor(2); "
+        "futures = [pool.submit(task, i) for i in range(200)]; "
+        "got = sum(f.exception() is None for f in futures)"
+    ),
+    "mpire": "import mpire; got = len(mpire.WorkerPool(2).map(task, range(200)))",
     "pebble": (
         "import pebble; pool = pebble.ProcessPool(2); "
         "futures = [pool.schedule(task, args=(i,)) for i in range(200)]; "
@@ -387,11 +428,20 @@ LOSERS = {
         "import joblib; work = (joblib.delayed(task)(i) for i in range(1000)); "
         "values = joblib.Parallel(2, return_as='generator')(work)"
     ),
+    "loky": (
+        "import loky; pool = loky.ProcessPoolExecutor(2); values = pool.map(task, range(1000))"
+    ),
+    "mpire": ("import mpire; pool = mpire.WorkerPool(2); values = pool.imap(task, range(1000))"),
+    "pebble": (
+        "import pebble; pool = pebble.ProcessPool(2); values = pool.map(task, range(1000)).result()"
+    ),
 }
 
 
 def measure_orphans(quick: bool) -> list[Row]:
     """Processes that are still there two seconds after the parent got SIGKILL."""
+    import psutil
+
     rows = []
     for name, code in LOSERS.items():
         if not is_installed(name.partition(".")[0]):
@@ -416,14 +466,26 @@ def measure_orphans(quick: bool) -> list[Row]:
     return rows
 
 
+def _swept(measure: Callable[[bool], list[Row]], quick: bool) -> list[Row]:
+    """Measure, and take away the semaphores of peers that were killed."""
+    before = set(SHARED_MEMORY.glob("*"))
+    try:
+        return measure(quick)
+    finally:
+        for each in set(SHARED_MEMORY.glob("*")) - before:
+            if each.name.startswith(("sem.loky-", "sem.mp-", "joblib_", "loky-")):
+                with suppress(OSError):
+                    each.unlink()
+
+
 PARTS = {
     "start": measure_start,
     "trivial": measure_trivial,
     "millisecond": measure_millisecond,
     "skewed": measure_skewed,
     "arrays": measure_arrays,
-    "death": measure_death,
-    "orphans": measure_orphans,
+    "death": partial(_swept, measure_death),
+    "orphans": partial(_swept, measure_orphans),
 }
 
 if __name__ == "__main__":

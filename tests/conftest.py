@@ -135,7 +135,9 @@ def _files() -> set[Any]:
 
 
 def _shared_memory() -> set[Any]:
-    return set(_names(SHARED_MEMORY))
+    own = f"sem.loky-{os.getpid()}-"  # loky's names say whose they are: other programs run, too
+    names = _names(SHARED_MEMORY)
+    return {name for name in names if not name.startswith("sem.loky-") or name.startswith(own)}
 
 
 def _names(folder: Path) -> list[str]:

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from gearshift._work.per_worker import PerWorker as PerWorker
     from gearshift._work.per_worker import per_worker as per_worker
     from gearshift._work.seeds import item_seed as item_seed
+    from gearshift._work.shared import Shared as Shared
+    from gearshift._work.shared import shared as shared
     from gearshift.errors import GearshiftError as GearshiftError
     from gearshift.errors import JournalError as JournalError
     from gearshift.errors import JournalInUseError as JournalInUseError
@@ -50,6 +52,8 @@ _HOMES = {
     "PerWorker": "gearshift._work.per_worker",
     "per_worker": "gearshift._work.per_worker",
     "item_seed": "gearshift._work.seeds",
+    "Shared": "gearshift._work.shared",
+    "shared": "gearshift._work.shared",
     "GearshiftError": "gearshift.errors",
     "JournalError": "gearshift.errors",
     "JournalInUseError": "gearshift.errors",
@@ -86,6 +90,7 @@ __all__ = [
     "Run",
     "RunCancelledError",
     "RunClosedError",
+    "Shared",
     "TaskTimeoutError",
     "TransportError",
     "UnsupportedError",
@@ -95,6 +100,7 @@ __all__ = [
     "item_seed",
     "map",
     "per_worker",
+    "shared",
 ]
 
 

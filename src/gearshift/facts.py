@@ -2,14 +2,16 @@
 
 Apart from the rest so that pure rooms (`_choose`, the ledger) and busy ones (engines,
 pump) speak of the same things without importing each other. No value here holds a
-thread, a file or a clock. Times are float seconds. Over 400 lines because a value and what
+thread, a file or a clock. Times are float seconds. What is made for each message is a
+named tuple: a frozen dataclass takes four times as long. Over 400 lines because a value and what
 it says of itself stand together, and nearly all of it is their description.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field, fields
-from typing import TYPE_CHECKING, Any, Literal
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -78,8 +80,7 @@ class Traits:
     handoff_seconds: float = 0.0
 
 
-@dataclass(frozen=True, slots=True)
-class Chunk:
+class Chunk(NamedTuple):
     """Items sent together.
 
     Attributes:
@@ -106,8 +107,10 @@ class Fault:
     seconds: float = 0.0
 
 
-@dataclass(frozen=True, slots=True)
-class Settled:
+_NO_FAULTS: Mapping[int, Fault] = MappingProxyType({})
+
+
+class Settled(NamedTuple):
     """The outcomes of consecutive items.
 
     Attributes:
@@ -123,7 +126,7 @@ class Settled:
 
     first: int
     values: Sequence[Any]
-    failed: Mapping[int, Fault] = field(default_factory=dict)
+    failed: Mapping[int, Fault] = _NO_FAULTS
     busy_seconds: float = 0.0
     cpu_seconds: float = 0.0
     worker: str = ""

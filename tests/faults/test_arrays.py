@@ -291,7 +291,7 @@ def test_buffers_are_read_where_they_cannot_be_mapped(monkeypatch: pytest.Monkey
     _, placed = placed_in(arena, 7)
     inbox = Inbox(arena, 0, kept_bytes=1 << 20)
 
-    def fail(*_: object) -> int:
+    def fail(*_: object, **_options: object) -> int:
         raise OSError("no room")
 
     monkeypatch.setattr(Arena, "map", fail)

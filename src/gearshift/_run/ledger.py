@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from gearshift.facts import Chunk, Failure, FailureKind, Fault, Retry, Settled, type_name
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
 __all__ = ["Errors", "Ledger"]
 
@@ -188,19 +188,18 @@ class Ledger:
 
     def settle(self, settled: Settled, now: float) -> None:
         """Take the outcomes of consecutive items."""
-        first = settled.first
-        for low, high, entry in self._withdraw(first, len(settled.values)):
-            values = (
-                settled.values[low - first : high - first]
-                if high - low < len(settled.values)
-                else settled.values
-            )
+        first, count = settled.first, len(settled.values)
+        for low, high, entry in self._withdraw(first, count):
+            values = settled.values
+            if high - low < count:
+                values = values[low - first : high - first]
             if settled.failed:
                 values = self._judge(entry, low, values, settled.failed, now)
             else:
                 self.succeeded += high - low
                 entry.missing -= high - low
-                self._tell(entry, low, values)
+                if self.keep is not None:
+                    self._tell(entry, low, values)
             self._keep(entry, low, values)
 
     def has_sendable(self, now: float) -> bool:
@@ -233,18 +232,22 @@ class Ledger:
             items = items[first - entry.first : stop - entry.first]
         return Chunk(first, items, entry.attempts.get(first - entry.first, 0) + 1)
 
-    def _withdraw(self, first: int, count: int) -> Iterator[tuple[int, int, _Entry]]:
-        """Take the parts of a range that are out from their lanes, and yield them."""
+    def _withdraw(self, first: int, count: int) -> Iterable[tuple[int, int, _Entry]]:
+        """Take the parts of a range that are out from their lanes, and return them."""
         stop = first + count
         exact = self._out.get(first)
         if exact is not None and exact[0] == stop:
-            ranges = [(first, stop, exact[1])]
-        else:
-            ranges = [
-                (low, high, entry)
-                for low, (high, entry) in self._out.items()
-                if low < stop and first < high
-            ]
+            del self._out[first]
+            self.outstanding -= count
+            return ((first, stop, exact[1]),)
+        return self._withdraw_parts(first, stop)
+
+    def _withdraw_parts(self, first: int, stop: int) -> Iterator[tuple[int, int, _Entry]]:
+        ranges = [
+            (low, high, entry)
+            for low, (high, entry) in self._out.items()
+            if low < stop and first < high
+        ]
         for low, high, entry in ranges:
             del self._out[low]
             if low < first:

@@ -217,7 +217,7 @@ class Pump:
             else:
                 step = self._decide()
                 self.ending_error = step.error
-            if step.action in {Action.EMIT, Action.END}:
+            if step.action is Action.EMIT or step.action is Action.END:
                 self._thread = None  # the consumer has the word, and may go on in another thread
             return step
 

@@ -18,7 +18,7 @@ import sys
 import threading
 import time
 from collections import deque
-from contextlib import contextmanager, nullcontext, suppress
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any
 from weakref import WeakSet
 
@@ -108,7 +108,10 @@ class WholeWriter:
                 return  # the write that this one interrupts goes on with it
             self._is_writing = True
             try:
-                with _turn(self._descriptor) if self._in_turn else nullcontext():
+                if self._in_turn:
+                    with _turn(self._descriptor):
+                        self._write_all()
+                else:
                     self._write_all()
             finally:
                 self._unwritten.clear()
@@ -116,12 +119,14 @@ class WholeWriter:
 
     def _write_all(self) -> None:
         while self._unwritten:
-            left = memoryview(self._unwritten.popleft())
+            left = self._unwritten.popleft()
             while left:
                 try:
-                    left = left[os.write(self._descriptor, left) :]
+                    written = os.write(self._descriptor, left)
                 except BlockingIOError:  # somebody has made the terminal or pipe so
                     select.select([], [self._descriptor], [])
+                    continue
+                left = memoryview(left)[written:] if written < len(left) else b""
 
 
 class Lines(io.TextIOBase):

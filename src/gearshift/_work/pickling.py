@@ -75,6 +75,8 @@ class _PlainPickler(pickle.Pickler):
         return NotImplemented
 
 
+_SCALARS = {int, float, complex, bool, str, bytes, type(None)}
+_FEW = 8  # values, for which to look at each is cheaper than to make a pickler
 _NAMED = {type, FunctionType, BuiltinFunctionType}
 
 
@@ -84,6 +86,8 @@ def dumps_plain(values: Sequence[Any], buffers: list[pickle.PickleBuffer]) -> by
     Returns:
         None where one of the values is not of built-in types and NumPy's alone.
     """
+    if len(values) <= _FEW and _SCALARS.issuperset(map(type, values)):
+        return pickle.dumps(values, PROTOCOL)
     file = io.BytesIO()
     try:
         _PlainPickler(file, PROTOCOL, buffer_callback=_taking(buffers)).dump(

@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Engine", "Job", "Lane", "Wakeup", "check_timeout", "check_workers", "timed_out"]
 
+_POLLIN = select.POLLIN if hasattr(select, "poll") else 1
 LONGEST_WAIT_SECONDS = 86_400.0  # poll() takes 24 days at most, in milliseconds
 
 
@@ -209,18 +210,20 @@ class Wakeup:
             seconds: At most this long, or None for no bound; it may return earlier for no reason.
             filenos: Further descriptors to watch.
         """
+        own = self.fileno()
+        if self._is_set:
+            return
         watched = select.poll()  # not select(): it cannot watch descriptors from 1,024 on
-        watched.register(self.fileno(), select.POLLIN)
+        watched.register(own, _POLLIN)
         for fd in filenos:
-            watched.register(fd, select.POLLIN)
-        if not self._is_set:
-            longest = (
-                LONGEST_WAIT_SECONDS
-                if seconds is None
-                else min(max(seconds, 0.0), LONGEST_WAIT_SECONDS)
-            )
-            if any(fd == self._read_fd for fd, _ in watched.poll(math.ceil(longest * 1000))):
-                self.mark()
+            watched.register(fd, _POLLIN)
+        longest = (
+            LONGEST_WAIT_SECONDS
+            if seconds is None
+            else min(max(seconds, 0.0), LONGEST_WAIT_SECONDS)
+        )
+        if any(fd == own for fd, _ in watched.poll(math.ceil(longest * 1000))):
+            self.mark()
 
 
 def check_timeout(job: Job, traits: Traits) -> None:

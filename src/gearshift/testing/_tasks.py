@@ -254,6 +254,33 @@ async def anest(number: int) -> list[int]:
 # Objects of a worker
 
 
+class Table:
+    """What tasks share; each copy has a name of its own."""
+
+    def __init__(self, rows: dict[int, int]) -> None:
+        """Keep the rows."""
+        self._rows = rows
+        self.name: str = f"{where()}/{next(_NUMBERS)}"
+
+    def __getitem__(self, key: int) -> int:
+        """Return a row."""
+        return self._rows[key]
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Be another copy on the other side."""
+        return Table, (self._rows,)
+
+
+def look_up(table: gs.Shared[Table], key: int) -> tuple[int, str]:
+    """Return a row, and the name of the copy."""
+    return table.value[key], table.value.name
+
+
+async def alook_up(table: gs.Shared[Table], key: int) -> tuple[int, str]:
+    """Return a row, and the name of the copy."""
+    return table.value[key], table.value.name
+
+
 class Tool:
     """Logs its making and its end."""
 

@@ -92,6 +92,7 @@ __all__ = [
     "check_star_spreads_tuples_and_dicts",
     "check_starts_keep_to_the_limit",
     "check_task_timeout_ends_a_task_or_is_refused",
+    "check_tasks_see_what_is_shared",
     "check_the_executor_face_cancels_what_waits",
     "check_the_executor_face_gives_results_and_exceptions",
     "check_the_report_counts",
@@ -462,6 +463,21 @@ def check_each_worker_has_one_tool_of_an_async_factory_and_closes_it(
     made = [line.removeprefix("made ") for line in log if line.startswith("made")]
     closed = [line.removeprefix("closed ") for line in log if line.startswith("closed")]
     equal(sorted(closed), sorted(made), "tools closed at the end")
+
+
+def check_tasks_see_what_is_shared(make_engine: MakeEngine) -> None:
+    """A value of `gs.shared` is there in the function and in items, made once in a worker at most."""
+    with bench_of(make_engine) as bench:
+        table = gs.shared(tasks.Table({number: number**2 for number in range(50)}))
+        for _ in range(2):
+            got = list(bench.map(partial(tasks.look_up, table), range(50), chunksize=2))
+            equal([value for value, _ in got], [number**2 for number in range(50)], "values")
+            made = {name for _, name in got}
+            most = bench.workers if bench.traits.pickles else 1
+            expect(len(made) <= most, f"{len(made)} copies for {bench.workers} workers")
+        items = [(table, number) for number in range(10)]
+        got = list(bench.map(tasks.look_up, items, star=True))
+        equal([value for value, _ in got], [number**2 for number in range(10)], "values by items")
 
 
 def check_context_variables_are_each_tasks_own_copy(make_engine: MakeEngine) -> None:

@@ -24,6 +24,7 @@ from dataclasses import dataclass
 from typing import Any, NoReturn
 
 from gearshift.engines.processes import wire
+from gearshift.engines.processes.shelf import SHARED_RANGE
 from gearshift.engines.processes.slots import KEPT_BYTES, Arena, Inbox, Outbox, ranges_of
 from gearshift.engines.processes.wire import Message, Stamps
 from gearshift.engines.processes.worker import Duties, work
@@ -230,6 +231,7 @@ class Keeper:
         boxes = (
             Inbox(self._arena, items, kept_bytes=kept_bytes),
             Outbox(self._arena, outcomes, kept_bytes=kept_bytes),
+            Inbox(self._arena, SHARED_RANGE, is_private=True),
         )
         work(self._duties, self._stamps, slot, to_read, to_write, boxes)
 

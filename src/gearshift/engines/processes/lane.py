@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from gearshift._work.run_chunk import Task
+from gearshift._work.shared import noting
 from gearshift._work.transport import pack_task
 from gearshift.engines.base import timed_out
 from gearshift.engines.processes import wire
@@ -21,8 +22,9 @@ from gearshift.facts import Chunk, Fault, Returned, Settled
 from gearshift.host import interrupts_held
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Collection, Sequence
 
+    from gearshift._work.shared import Shared
     from gearshift.engines.base import Job, Wakeup
     from gearshift.engines.processes.packing import Packed
     from gearshift.engines.processes.pool import Pool
@@ -75,7 +77,9 @@ class ProcessLane:
         self.wakeup: Wakeup = wakeup
         self.queued: int = job.queued
         self.timeout: float = job.task_timeout or 0.0
-        self.packed: bytes = pack_task(Task(job.function, star=job.star, seed=job.seed)).data
+        with noting() as found:
+            self.packed: bytes = pack_task(Task(job.function, star=job.star, seed=job.seed)).data
+        self._handles = {handle.key: handle for handle in found}  # kept while it runs
         self.waiting: deque[Part] = deque()
         self._job = job
         self._traits = traits
@@ -84,10 +88,18 @@ class ProcessLane:
         self._inside = 0  # parts that wait or are with a worker
         self._round = 1
         self._is_closed = False
+        self._is_polled = False  # by the thread that has the pool's lock
         with pool.lock:
+            for handle in found:
+                pool.shelf.put(handle)
             pool.add(self)
             if self.timeout:
                 pool.watch(self.timeout)
+
+    @property
+    def shared(self) -> Collection[str]:
+        """Keys of what its function and items share."""
+        return self._handles
 
     # What the run calls
 
@@ -105,9 +117,10 @@ class ProcessLane:
         """
         if self._pool.is_ending:
             raise RunClosedError(_SHUT)
-        ranges, faults = pack_items(chunk)
+        ranges, faults, found = pack_items(chunk)
         with self._pool.lock:
             self._refuse(faults)
+            self._share(found)
             for first, items, packed in ranges:
                 self.waiting.append(Part(self, first, items, packed, first, self._round))
                 self._inside += 1
@@ -121,14 +134,18 @@ class ProcessLane:
             WorkerDiedError: No worker can be had any more.
         """
         with self._pool.lock:
-            self._pool.pump()
+            self._is_polled = True
+            try:
+                self._pool.pump()
+            finally:
+                self._is_polled = False
             if self._pool.has_to_say:
                 self.wakeup.set()
                 return ()  # what a task said comes before its outcome
             if self._news:
                 if self._pool.death:
                     self.wakeup.set()  # the death has its turn after this news
-                return self._news.copy()
+                return tuple(self._news)
         if self._is_closed:
             return ()
         if self._pool.death:
@@ -181,7 +198,8 @@ class ProcessLane:
         """Take outcomes."""
         part.at = settled.first + len(settled.values)
         self._news.append(settled)
-        self.wakeup.set()
+        if not self._is_polled:  # else it sees for itself
+            self.wakeup.set()
 
     def returned(self, part: Part, first: int, count: int) -> None:
         """Take items back that a worker has not run: it leaves, or the run has no more use for them."""
@@ -219,11 +237,19 @@ class ProcessLane:
             self.wakeup.set()
             return
         items = part.items[first - part.first : stop - part.first]
-        ranges, faults = pack_items(Chunk(first, items))
+        ranges, faults, found = pack_items(Chunk(first, items))
         self._refuse(faults)  # what could be pickled once may have changed since
+        self._share(found)
         for start, these, packed in reversed(ranges):
             self.waiting.appendleft(Part(self, start, these, packed, start, self._round))
             self._inside += 1
+
+    def _share(self, found: Sequence[Shared[Any]]) -> None:
+        """Have what items share at hand; the function's workers get it, too."""
+        for handle in found:
+            if handle.key not in self._handles:
+                self._pool.shelf.put(handle)
+                self._handles[handle.key] = handle
 
     def _refuse(self, faults: dict[int, Fault]) -> None:
         """Settle items that cannot be pickled."""

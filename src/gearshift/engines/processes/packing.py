@@ -20,12 +20,14 @@ from gearshift._work.faults import PackedFault, caused, pack_fault, transport_er
 from gearshift._work.faults import words as words_of
 from gearshift._work.pickling import dumps_apart, dumps_plain
 from gearshift._work.run_chunk import Task
+from gearshift._work.shared import noting
 from gearshift.errors import TransportError
 from gearshift.facts import Fault
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    from gearshift._work.shared import Shared
     from gearshift.facts import Chunk, Settled
 
 __all__ = [
@@ -58,7 +60,9 @@ class Packed:
     counts: tuple[int, ...] = ()
 
 
-def pack_items(chunk: Chunk) -> tuple[list[tuple[int, Sequence[Any], Packed]], dict[int, Fault]]:
+def pack_items(
+    chunk: Chunk,
+) -> tuple[list[tuple[int, Sequence[Any], Packed]], dict[int, Fault], list[Shared[Any]]]:
     """Pickle a chunk.
 
     Args:
@@ -66,12 +70,12 @@ def pack_items(chunk: Chunk) -> tuple[list[tuple[int, Sequence[Any], Packed]], d
 
     Returns:
         First index, items and what they are packed to, for ranges of consecutive items that
-        can be sent; and a fault, by index, for each item that cannot.
+        can be sent; a fault, by index, for each item that cannot; and what they share.
     """
     buffers: list[pickle.PickleBuffer] = []
     whole = dumps_plain(chunk.items, buffers)
     if whole is not None:
-        return [(chunk.first, chunk.items, Packed(whole, buffers=buffers))], {}
+        return [(chunk.first, chunk.items, Packed(whole, None, buffers))], {}, []
     ranges: list[tuple[int, Sequence[Any], Packed]] = []
     faults: dict[int, Fault] = {}
     begun = 0
@@ -82,16 +86,17 @@ def pack_items(chunk: Chunk) -> tuple[list[tuple[int, Sequence[Any], Packed]], d
             ranges.append((chunk.first + begun, items, maker.packed()))
 
     maker = _Maker()
-    for place, item in enumerate(chunk.items):
-        try:
-            maker.add(item)
-        except BaseException as exception:
-            index = chunk.first + place
-            faults[index] = Fault(transport_error(f"item {index}", item, exception))
-            close_range(place)
-            maker, begun = _Maker(), place + 1
+    with noting() as found:
+        for place, item in enumerate(chunk.items):
+            try:
+                maker.add(item)
+            except BaseException as exception:
+                index = chunk.first + place
+                faults[index] = Fault(transport_error(f"item {index}", item, exception))
+                close_range(place)
+                maker, begun = _Maker(), place + 1
     close_range(len(chunk.items))
-    return ranges, faults
+    return ranges, faults, found
 
 
 def pack_outcomes(
@@ -110,7 +115,7 @@ def pack_outcomes(
     buffers: list[pickle.PickleBuffer] = []
     whole = dumps_plain(settled.values, buffers)
     if whole is not None:
-        return Packed(whole, buffers=buffers), tuple(faults.items())
+        return Packed(whole, None, buffers), tuple(faults.items())
     maker = _Maker()
     for index, value in enumerate(settled.values, settled.first):
         stamp(index)
@@ -184,9 +189,13 @@ def unpack_each(
 
 def unpack_together(data: bytes, buffers: list[memoryview]) -> Sequence[Any]:
     """Return values that are in one pickle; takes the buffers out of their list."""
-    needed = buffers.copy()
-    buffers.clear()
-    values: Sequence[Any] = pickle.loads(data, buffers=needed)
+    values: Sequence[Any]
+    if not buffers:
+        values = pickle.loads(data)
+    else:
+        needed = buffers.copy()
+        buffers.clear()
+        values = pickle.loads(data, buffers=needed)
     return values
 
 
@@ -242,7 +251,7 @@ def unpack_outcomes(
     first: int,
     packed: Packed,
     buffers: list[memoryview],
-    faults: Sequence[tuple[int, PackedFault]],
+    faults: bytes,
 ) -> tuple[Sequence[Any], dict[int, Fault]]:
     """Rebuild outcomes in the parent; a value that cannot be rebuilt is its item's fault.
 
@@ -250,12 +259,14 @@ def unpack_outcomes(
         first: Index of the first.
         packed: The values.
         buffers: What they need besides.
-        faults: By index.
+        faults: By index, pickled; nothing where there are none.
 
     Returns:
         The values, and the faults by index.
     """
-    failed = {index: unpack_fault(fault) for index, fault in faults}
+    failed: dict[int, Fault] = {}
+    if faults:
+        failed = {index: unpack_fault(fault) for index, fault in pickle.loads(faults)}
     if packed.sizes is None:
         return unpack_together(packed.data, buffers), failed
     values: list[Any] = []

@@ -13,8 +13,8 @@ because what it moves is one state, under one lock.
 
 from __future__ import annotations
 
+import marshal
 import os
-import pickle
 import select
 import signal
 import socket
@@ -25,7 +25,7 @@ import warnings
 from collections import deque
 from contextlib import suppress
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from gearshift._work.logs import sendable
 from gearshift._work.pickling import dumps
@@ -33,6 +33,7 @@ from gearshift._work.replay import replay
 from gearshift.engines.processes import keeper, wire
 from gearshift.engines.processes.deaths import how
 from gearshift.engines.processes.packing import Packed, unpack_outcomes
+from gearshift.engines.processes.shelf import Shelf, gone_frame
 from gearshift.engines.processes.slots import KEPT_BYTES, Arena, Inbox, Outbox, Placed, ranges_of
 from gearshift.engines.processes.wire import Died, FrameReader, Message, Stamps
 from gearshift.facts import Settled
@@ -50,6 +51,7 @@ if TYPE_CHECKING:
 __all__ = ["Pool"]
 
 _READ_BYTES = 1 << 18
+_SMALL_BYTES = 1 << 14
 _PIPE_BYTES = 1 << 20
 _JOINED_BYTES = 1 << 16  # to copy so much is cheaper than another system call
 _MOST_EARLY_DEATHS = 3  # in a row, of workers that never got to a task
@@ -74,7 +76,8 @@ class _Worker:
         self.reader = FrameReader()
         self.queue: deque[Part] = deque()  # the first is being run
         self.jobs: set[int] = set()
-        self.unsent: deque[memoryview] = deque()
+        self.shared: set[str] = set()  # keys that it knows
+        self.unsent: deque[bytes | memoryview] = deque()
         self.is_ready = False
         self.is_full = False  # its pipe: the rest waits in `unsent`
         for fd in fds:
@@ -102,6 +105,7 @@ class Pool:
         self.lock: AbstractContextManager[bool] = threading.RLock()
         self.death: str = ""  # why the pool is of no more use
         self._workers: dict[int, _Worker] = {}  # by slot
+        self._by_fd: dict[int, _Worker] = {}
         self._lanes: list[ProcessLane] = []
         self._early_deaths = 0
         self._is_ending = False
@@ -113,7 +117,15 @@ class Pool:
         self._is_saying = False
         self._pid = os.getpid()
         self._arena = Arena.make()
+        self.shelf: Shelf = Shelf(self._arena)
         self._has_noted_inline = self._arena.fd < 0 and sys.platform != "linux"
+        self._start(workers, duties, method)
+        self._epoll = select.epoll()
+        self._epoll.register(self._control, select.EPOLLIN)
+        self._tell(Message(wire.WANT, workers))
+
+    def _start(self, workers: int, duties: Duties, method: str) -> None:
+        """Start the keeper."""
         stamps_fd = wire.shared_file(Stamps.size_for(workers))
         try:
             self.stamps: Stamps = Stamps(stamps_fd, workers)
@@ -128,9 +140,6 @@ class Pool:
                     self._keeper = _exec(theirs, stamps_fd, self._arena.fd, duties, workers)
         finally:
             os.close(stamps_fd)
-        self._epoll = select.epoll()
-        self._epoll.register(self._control, select.EPOLLIN)
-        self._tell(Message(wire.WANT, workers))
 
     def _fork(self, theirs: socket.socket, duties: Duties) -> int:
         """Fork the keeper; this thread is the only one there is."""
@@ -174,6 +183,7 @@ class Pool:
 
     def add(self, lane: ProcessLane) -> None:
         """Take a lane in; called under the lock, as all that follow."""
+        self._take_down()
         self._lanes.append(lane)
 
     def watch(self, timeout: float) -> None:
@@ -188,7 +198,16 @@ class Pool:
                 if lane.number in worker.jobs:
                     worker.jobs.discard(lane.number)
                     self._write(worker, wire.header(wire.FORGET, lane.number))
+        self._take_down()
         self._end_if_idle()
+
+    def _take_down(self) -> None:
+        """Have workers let go of values of which no handle is left."""
+        for key in () if self.shelf.is_empty else self.shelf.take_gone():
+            for worker in self._workers.values():
+                if key in worker.shared:
+                    worker.shared.discard(key)
+                    self._write(worker, gone_frame(key))
 
     def kill(self, lane: ProcessLane) -> None:
         """Stop what runs of a lane."""
@@ -226,7 +245,7 @@ class Pool:
             if fd == self._control:
                 self._hear()
                 continue
-            worker = next((w for w in self._workers.values() if fd in {w.to_fd, w.from_fd}), None)
+            worker = self._by_fd.get(fd)
             if worker is None:
                 continue
             if fd == worker.from_fd:
@@ -257,45 +276,57 @@ class Pool:
 
     def assign(self) -> None:
         """Give waiting parts to the workers that have the least, one lane after another."""
+        lanes = self._lanes
         while self._workers and not self.death and not self._is_leaving:
-            lane = next((lane for lane in self._lanes if lane.waiting), None)
+            lane = next((lane for lane in lanes if lane.waiting), None)
             if lane is None:
                 return
-            worker = min(self._workers.values(), key=lambda worker: len(worker.queue))
-            if len(worker.queue) >= lane.queued:
+            worker, least = None, lane.queued
+            for each in self._workers.values():
+                if (length := len(each.queue)) < least:
+                    worker, least = each, length
+            if worker is None:
                 return
             self._give(worker, lane, lane.waiting.popleft())
-            self._lanes.remove(lane)
-            self._lanes.append(lane)
-        if not self._workers and not self._is_leaving and any(lane.waiting for lane in self._lanes):
+            if len(lanes) > 1:
+                lanes.remove(lane)
+                lanes.append(lane)
+        if not self._workers and not self._is_leaving and any(lane.waiting for lane in lanes):
             self._tell(Message(wire.WANT, self.size))  # they had left, having been idle
 
     def _give(self, worker: _Worker, lane: ProcessLane, part: Part) -> None:
-        parts = []
+        parts: list[bytes] = []
         if worker.ears is not self.ears:
             worker.ears = self.ears
             parts += [wire.header(wire.EARS, 0, 0, 0, len(self._packed_ears)), self._packed_ears]
+        for key in lane.shared:
+            if key not in worker.shared:
+                worker.shared.add(key)
+                parts += self.shelf.frames(key, worker.pid)
         if lane.number not in worker.jobs:
             worker.jobs.add(lane.number)
-            meta = pickle.dumps((lane.timeout,))
+            meta = marshal.dumps((lane.timeout,))
             parts += [wire.header(wire.JOB, lane.number, 0, len(meta), len(lane.packed)), meta]
             parts.append(lane.packed)
         worker.queue.append(part)
         packed = part.packed
-        placed: list[Placed] = []
+        where: tuple[tuple[Any, ...], ...] = ()
         inline: list[memoryview] = []
         if packed.buffers:
             placed, inline = worker.outbox.place(packed.buffers, len(packed.data))
             part.sent_bytes += sum(each.size for each in placed)
             packed.buffers = []
             self._note_inline(placed)
-        where = [tuple(each) for each in placed]
+            where = tuple(map(tuple, placed))
         freed = worker.inbox.take_freed()
-        meta = pickle.dumps((part.count, part.round, packed.sizes, packed.counts, where, freed))
-        size = len(packed.data) + sum(map(len, inline))
-        head = wire.header(wire.CHUNK, lane.number, part.first, len(meta), size)
-        # A copy of what is inline: its owner may change it before the pipe has taken all of it.
-        self._write(worker, b"".join([*parts, head, meta]), packed.data, *map(bytes, inline))
+        meta = marshal.dumps((part.count, part.round, packed.sizes, packed.counts, where, freed))
+        data = packed.data
+        size = len(data) + sum(map(len, inline)) if inline else len(data)
+        parts += [wire.header(wire.CHUNK, lane.number, part.first, len(meta), size), meta]
+        if size < _JOINED_BYTES:
+            self._write(worker, b"".join((*parts, data, *inline)))
+        else:  # what is inline is copied: its owner may change it before the pipe has taken it
+            self._write(worker, b"".join(parts), data, *map(bytes, inline))
 
     def _note_inline(self, placed: Sequence[Placed]) -> None:
         """Say once that buffers go through the pipe."""
@@ -311,10 +342,8 @@ class Pool:
 
     def _write(self, worker: _Worker, *pieces: bytes) -> None:
         """Write as much as the pipe takes, and the rest when it takes more."""
-        if sum(map(len, pieces)) < _JOINED_BYTES:
-            pieces = (b"".join(pieces),)
         is_first = not worker.unsent
-        worker.unsent.extend(memoryview(piece) for piece in pieces if piece)
+        worker.unsent.extend(pieces)
         if is_first:
             self._go_on_writing(worker)
 
@@ -322,9 +351,10 @@ class Pool:
         unsent = worker.unsent
         try:
             while unsent:
-                written = os.write(worker.to_fd, unsent[0])
-                if written < len(unsent[0]):
-                    unsent[0] = unsent[0][written:]
+                piece = unsent[0]
+                written = os.write(worker.to_fd, piece)
+                if written < len(piece):
+                    unsent[0] = memoryview(piece)[written:]
                 else:
                     unsent.popleft()
         except BlockingIOError:
@@ -340,9 +370,10 @@ class Pool:
 
     def _read(self, worker: _Worker, *, is_last: bool = False) -> None:
         """Take what a worker has written; all of it where it has ended."""
+        size = _SMALL_BYTES  # the buffer for a large read is made, and given back, each time
         while not self._is_closed:
             try:
-                data = os.read(worker.from_fd, _READ_BYTES)
+                data = os.read(worker.from_fd, size)
             except BlockingIOError:
                 return
             except OSError:
@@ -355,8 +386,9 @@ class Pool:
             frames = worker.reader.frames
             while frames:
                 self._take(worker, frames.popleft())
-            if len(data) < _READ_BYTES or (self._heard and not is_last):
+            if len(data) < size or (self._heard and not is_last):
                 return
+            size = _READ_BYTES
 
     def _take(self, worker: _Worker, frame: Frame) -> None:
         if frame.kind == wire.SAID:
@@ -376,15 +408,17 @@ class Pool:
                 part.lane.settle(part, settled)
             else:
                 is_last = True
-                part.lane.returned(part, frame.first, pickle.loads(frame.meta))
+                part.lane.returned(part, frame.first, marshal.loads(frame.meta))
             if is_last:
                 worker.queue.popleft()
                 part.lane.finished(part)
 
     def _settled(self, worker: _Worker, part: Part, frame: Frame) -> tuple[Settled, bool]:
         """Return outcomes, rebuilt, and whether they are the part's last."""
-        count, is_last, sizes, counts, where, freed, faults, *seconds = pickle.loads(frame.meta)
-        worker.outbox.free(freed)
+        count, is_last, sizes, counts, where, freed, faults, *seconds = marshal.loads(frame.meta)
+        if freed:
+            worker.outbox.free(freed)
+            self.shelf.free(worker.pid, freed)
         received_bytes = len(frame.body)
         buffers: list[memoryview] = []
         if where:
@@ -449,6 +483,7 @@ class Pool:
 
     def _welcome(self, worker: _Worker) -> None:
         self._workers[worker.slot] = worker
+        self._by_fd[worker.to_fd] = self._by_fd[worker.from_fd] = worker
         for fd in (worker.to_fd, worker.from_fd):
             with suppress(ImportError, OSError, AttributeError):
                 import fcntl
@@ -572,6 +607,7 @@ class Pool:
         if worker.to_fd >= 0:
             if worker.is_full:
                 self._epoll.unregister(worker.to_fd)
+            self._by_fd.pop(worker.to_fd, None)
             os.close(worker.to_fd)
             worker.to_fd = -1
 
@@ -618,6 +654,7 @@ class Pool:
         self._lanes.clear()  # they hold us, and the wake-ups of their runs
         self.stamps.close()
         if os.getpid() == self._pid:
+            self.shelf.close()
             self._arena.leave()
         else:
             self._arena.close()
@@ -628,12 +665,14 @@ class Pool:
 
     def _drop(self, worker: _Worker) -> None:
         self._let_go(worker)
+        self._by_fd.pop(worker.from_fd, None)
         with suppress(OSError, KeyError):
             self._epoll.unregister(worker.from_fd)
         with suppress(OSError):
             os.close(worker.from_fd)
         worker.outbox.close()
         worker.inbox.close()
+        self.shelf.forget(worker.pid)
 
     def _tell(self, message: Message) -> None:
         with suppress(OSError):  # it is gone, as reading will show

@@ -93,13 +93,14 @@ class Arena:
             fd = -1
         return cls(fd)
 
-    def map(self, offset: int, size: int) -> int:
-        """Return the address of a part of it, as memory.
+    def map(self, offset: int, size: int, *, is_private: bool = False) -> int:
+        """Return the address of a part of it, as memory; what is written to private one stays there.
 
         Raises:
             OSError: There is no room for that.
         """
-        return self._map(None, offset, size, mmap.MAP_SHARED)
+        flags = mmap.MAP_PRIVATE if is_private else mmap.MAP_SHARED
+        return self._map(None, offset, size, flags)
 
     def make_private(self, address: int, offset: int, size: int) -> None:
         """Make memory at an address this process's own, with what it has."""
@@ -144,7 +145,7 @@ class Arena:
 
 
 def ranges_of(worker: int) -> tuple[int, int]:
-    """Return the ranges of a worker's items and outcomes, by how many were before it."""
+    """Return the ranges of a worker's items and outcomes; the first is number 1."""
     return 2 * worker, 2 * worker + 1
 
 
@@ -294,18 +295,22 @@ class Outbox:
 class Inbox:
     """Where one process finds what another has placed."""
 
-    def __init__(self, arena: Arena, number: int, *, kept_bytes: int) -> None:
+    def __init__(
+        self, arena: Arena, number: int, *, kept_bytes: int = 0, is_private: bool = False
+    ) -> None:
         """Begin.
 
         Args:
             arena: The file.
             number: Of the range.
             kept_bytes: Memory that may wait for its writer to be told that it is free.
+            is_private: Others read the same buffers, and must not see what is written here.
         """
         self.freed: deque[int] = deque()  # offsets, for the writer to be told
         self._arena = arena
         self._number = number
         self._most = kept_bytes
+        self._is_private = is_private
         self._freed_bytes = 0
         self._live: dict[int, tuple[int, int]] = {}  # address and size, by offset
         self._maps: dict[int, tuple[int, int]] = {}  # of those that are free
@@ -330,7 +335,7 @@ class Inbox:
     def _mapped(self, offset: int, size: int) -> memoryview:
         address, _ = self._maps.pop(offset, (0, 0))
         if not address:
-            address = self._arena.map(offset, size)
+            address = self._arena.map(offset, size, is_private=self._is_private)
         # Not the mapping's memoryview itself: others of it would not keep that alive.
         array = _array(address, size)
         self._live[offset] = address, size
@@ -355,7 +360,7 @@ class Inbox:
         Else what one of the two writes would be the other's, and a slot that is used again
         would change under the child's eyes. No page is copied before somebody writes to it.
         """
-        for offset in list(self._live):
+        for offset in () if self._is_private else list(self._live):
             address, size = self._live.pop(offset, (0, 0))
             if address:
                 self._arena.make_private(address, offset, size)
@@ -377,7 +382,10 @@ class Inbox:
     def _release(self, offset: int, address: int, size: int) -> None:
         """Note that nothing is left of what was in a slot; from whatever thread that is."""
         is_shared = self._live.pop(offset, None) is not None
-        if not is_shared or self._is_closed:
+        if self._is_private:
+            _unmap(address, size)
+            self.freed.append(offset)
+        elif not is_shared or self._is_closed:
             _unmap(address, size)
             if is_shared:
                 self._arena.punch(offset, size)

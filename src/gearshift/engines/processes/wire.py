@@ -31,7 +31,7 @@ __all__ = [
 ]
 
 # Frames to a worker
-JOB, CHUNK, FORGET, EARS = 1, 2, 3, 4
+JOB, CHUNK, FORGET, EARS, SHARE = 1, 2, 3, 4, 5
 # Frames from a worker
 READY, PART, RETURNED, SAID, BROKEN = 11, 12, 13, 14, 15
 # Messages to the keeper

@@ -9,6 +9,7 @@ ends, when it was idle for long, after so many tasks, or when it has grown too l
 
 from __future__ import annotations
 
+import marshal
 import os
 import pickle
 import select
@@ -36,6 +37,7 @@ from gearshift.engines.processes.packing import (
     unpack_task,
     unpack_together,
 )
+from gearshift.engines.processes.shelf import take_down
 from gearshift.engines.processes.slots import Placed, keep_heap, trim_heap
 from gearshift.errors import TransportError
 from gearshift.facts import Chunk, Fault, Settled
@@ -51,6 +53,7 @@ __all__ = ["Duties", "work"]
 PART_SECONDS = 0.05
 _KEPT_SECONDS = 1.0  # for which an idle worker keeps memory that nobody uses
 _READ_BYTES = 1 << 20
+_SMALL_BYTES = 1 << 14
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +83,7 @@ def work(
     slot: int,
     to_read: int,
     to_write: int,
-    boxes: tuple[Inbox, Outbox],
+    boxes: tuple[Inbox, Outbox, Inbox],
 ) -> None:
     """Be a worker until there is no more to do.
 
@@ -90,7 +93,7 @@ def work(
         slot: Its place there.
         to_read: Pipe from the parent.
         to_write: Pipe to the parent.
-        boxes: Where it finds large buffers, and where it places them.
+        boxes: Where it finds large buffers, where it places them, and where it finds what is shared.
     """
     signal.signal(signal.SIGINT, lambda _number, _frame: None)  # the parent's; not SIG_IGN,
     signal.signal(signal.SIGTERM, signal.SIG_DFL)  # which programs that tasks start would have too
@@ -124,14 +127,16 @@ class _Worker:
         slot: int,
         to_read: int,
         to_write: int,
-        boxes: tuple[Inbox, Outbox],
+        boxes: tuple[Inbox, Outbox, Inbox],
     ) -> None:
-        self._inbox, self._outbox = boxes
+        self._inbox, self._outbox, self._shared = boxes
         self._expects_buffers = False
         self._duties = duties
         self._stamps = stamps
         self._slot = slot
         self._to_read = to_read
+        self._data = b""  # what was read of the pipe; what is before `at` was taken
+        self._at = 0
         self._writer = WholeWriter(to_write)  # tasks may log from threads and finalizers
         self._pid = os.getpid()
         self._jobs: dict[int, tuple[bytes, float]] = {}
@@ -181,7 +186,9 @@ class _Worker:
                     with suppress(Exception):  # a filter names what cannot be imported here
                         self._voice.heed(pickle.loads(body))
                 elif kind == wire.JOB:
-                    self._jobs[job] = body, *pickle.loads(meta)
+                    self._jobs[job] = body, *marshal.loads(meta)
+                elif kind == wire.SHARE:
+                    take_down(self._shared, meta, body)
                 elif kind == wire.FORGET:
                     self._jobs.pop(job, None)
                     self._tasks.pop(job, None)
@@ -204,7 +211,7 @@ class _Worker:
             _Leave: It does.
         """
         idle = self._duties.idle_seconds
-        if idle is None and not self._outbox.keeps_memory:
+        if self._at < len(self._data) or (idle is None and not self._outbox.keeps_memory):
             return
         poll = select.poll()
         poll.register(self._to_read, select.POLLIN)
@@ -222,8 +229,9 @@ class _Worker:
         Raises:
             _Leave: After that it is to be replaced.
         """
-        length, self._round, sizes, counts, placed, freed = pickle.loads(meta)
-        self._outbox.free(freed)
+        length, self._round, sizes, counts, placed, freed = marshal.loads(meta)
+        if freed:
+            self._outbox.free(freed)
         timeout = self._jobs[job][1]
         if self._is_revoked(job):
             self._return(job, first, length)
@@ -326,10 +334,11 @@ class _Worker:
             packed.buffers = []
         if is_last:
             self._stamp(0)  # before the parent can know that it is idle
-        freed = self._inbox.take_freed()
-        where = [tuple(each) for each in placed]
-        meta = (count, is_last, packed.sizes, packed.counts, where, freed, faults, *seconds)
-        self._write(wire.PART, job, first, pickle.dumps(meta), packed.data, *inline)
+        freed = self._inbox.take_freed() + self._shared.take_freed()
+        where: tuple[Any, ...] = tuple(map(tuple, placed))
+        told = pickle.dumps(faults) if faults else b""
+        meta = (count, is_last, packed.sizes, packed.counts, where, freed, told, *seconds)
+        self._write(wire.PART, job, first, marshal.dumps(meta), packed.data, *inline)
 
     def _expect_buffers(self) -> None:
         """Be ready for more of them."""
@@ -340,7 +349,7 @@ class _Worker:
     def _return(self, job: int, first: int, length: int) -> None:
         """Give back the last items of a chunk, which have not begun."""
         self._stamp(0)
-        self._write(wire.RETURNED, job, first, pickle.dumps(length))
+        self._write(wire.RETURNED, job, first, marshal.dumps(length))
 
     def _say(self, frame: bytes) -> None:
         """Write what was logged or printed, at once.
@@ -375,12 +384,22 @@ class _Worker:
             self._writer.write(head + meta, body, *more)
 
     def _read(self, size: int) -> bytes:
-        """Read so many bytes, or none at the pipe's end."""
-        data = os.read(self._to_read, size) if size else b""
-        if len(data) == size:
-            return data
-        parts = [data]
-        while data and (size := size - len(data)):
-            data = os.read(self._to_read, min(size, _READ_BYTES))
-            parts.append(data)
-        return b"".join(parts) if data else b""
+        """Read so many bytes, or none at the pipe's end; several small frames take one system call."""
+        data, at = self._data, self._at
+        if len(data) - at >= size:
+            self._at = at + size
+            return data[at : at + size]
+        parts, have = [data[at:]], len(data) - at
+        while have < size:
+            left = size - have
+            more = os.read(
+                self._to_read, _SMALL_BYTES if left < _SMALL_BYTES else min(left, _READ_BYTES)
+            )
+            if not more:
+                self._data, self._at = b"", 0
+                return b""
+            parts.append(more)
+            have += len(more)
+        data = b"".join(parts)
+        self._data, self._at = data, size
+        return data[:size]

@@ -1,0 +1,162 @@
+"""A shared value is sent to a worker once, read by all, and given back when nobody holds it."""
+
+from __future__ import annotations
+
+import gc
+import os
+import pickle
+import threading
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+import gearshift as gs
+from gearshift._work import shared
+from gearshift.engines import ProcessExecutor
+
+np = pytest.importorskip("numpy")
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+LARGE = 1_000_000
+
+
+@pytest.fixture(params=["fork", "exec"])
+def engine(request: pytest.FixtureRequest) -> Iterator[ProcessExecutor]:
+    with ProcessExecutor(2, start_method=request.param) as made:
+        yield made
+
+
+def megabytes(engine: ProcessExecutor) -> float:
+    assert engine._pool is not None
+    return os.fstat(engine._pool._arena.fd).st_blocks * 512 / 1e6
+
+
+def test_value_is_the_very_object_where_memory_is_shared() -> None:
+    table = {"a": 1}
+    handle = gs.shared(table)
+    assert handle.value is table
+    assert list(gs.map(lambda _: handle.value is table, range(3), on="threads")) == [True] * 3
+    assert "Shared" in repr(handle)
+
+
+def test_array_lies_in_memory_once_for_all_runs_and_workers(engine: ProcessExecutor) -> None:
+    handle = gs.shared(np.arange(LARGE))
+    for _ in range(3):
+        sums = list(gs.map(lambda n: int(handle.value[n:].sum()), range(6), on=engine, chunksize=1))
+        assert sums[0] == LARGE * (LARGE - 1) // 2
+        assert 8 <= megabytes(engine) < 8.5
+
+
+def test_what_a_task_writes_nobody_else_sees() -> None:
+    array = np.zeros(LARGE)
+    handle = gs.shared(array)
+
+    def write(number: int) -> tuple[int, float]:
+        handle.value[number] += 1
+        return os.getpid(), float(handle.value.sum())
+
+    with ProcessExecutor(2) as engine:
+        written: dict[int, int] = {}
+        for pid, total in gs.map(write, range(20), on=engine, chunksize=1):
+            written[pid] = written.get(pid, 0) + 1
+            assert total == written[pid]
+    assert array.sum() == 0
+
+
+def test_handles_travel_in_items_and_calls_too(engine: ProcessExecutor) -> None:
+    handles = [gs.shared(np.full(LARGE, number)) for number in range(3)]
+
+    def last(handle: gs.Shared[Any], number: int) -> int:
+        return int(handle.value[-1]) + number
+
+    items = [(handles[number % 3], number) for number in range(12)]
+    got = list(gs.map(last, items, star=True, on=engine, chunksize=2))
+    assert got == [number % 3 + number for number in range(12)]
+    assert 24 <= megabytes(engine) < 26
+    assert engine.submit(last, handles[2], 5).result() == 7
+
+
+def test_memory_is_given_back_when_no_handle_is_left(engine: ProcessExecutor) -> None:
+    def use() -> None:
+        handle = gs.shared(np.ones(LARGE))
+        list(gs.map(lambda n: handle.value[n], range(4), on=engine, chunksize=1))
+
+    use()
+    gc.collect()
+    for _ in range(3):  # the workers are told with the next run, and tell with the one after it
+        list(gs.map(abs, range(4), on=engine, chunksize=1))
+    assert megabytes(engine) < 1
+
+
+def test_replaced_worker_gets_it_too() -> None:
+    handle = gs.shared(np.arange(LARGE))
+
+    def use(number: int) -> int:
+        if number == 3:
+            os._exit(1)
+        return int(handle.value[number])
+
+    with ProcessExecutor(1) as engine:
+        got = list(gs.map(use, range(8), on=engine, chunksize=1, errors="return"))
+    assert isinstance(got[3], gs.Failure)
+    assert [*got[:3], *got[4:]] == [0, 1, 2, 4, 5, 6, 7]
+
+
+def fail(*_: object) -> Any:
+    raise ValueError("not here")
+
+
+class Stubborn:
+    def __reduce__(self) -> tuple[Any, ...]:
+        return fail, ()
+
+
+def test_value_that_cannot_be_rebuilt_is_its_items_fault() -> None:
+    handle = gs.shared(Stubborn())
+    with ProcessExecutor(1) as engine:
+        got: list[Any] = list(
+            gs.map(lambda n: handle.value if n == 1 else n, range(3), on=engine, errors="return")
+        )
+    assert isinstance(got[1].exception, ValueError)
+    assert [got[0], got[2]] == [0, 2]
+
+
+def test_value_that_cannot_be_sent_says_so() -> None:
+    handle = gs.shared(threading.Lock())
+    with (
+        ProcessExecutor(1) as engine,
+        pytest.raises(gs.TransportError, match=r"a value of gs\.shared \(lock\)"),
+    ):
+        list(gs.map(lambda _: handle.value, range(3), on=engine))
+    with pytest.raises(TypeError, match="lock"):
+        pickle.dumps(handle)
+
+
+def test_nested_pool_gets_it_from_the_workers_handle() -> None:
+    handle = gs.shared(np.arange(LARGE))
+
+    def outer(number: int) -> int:
+        with ProcessExecutor(1) as inner:
+            return sum(gs.map(lambda n: int(handle.value[n]), [number], on=inner))
+
+    with ProcessExecutor(1) as engine:
+        assert list(gs.map(outer, range(3), on=engine)) == [0, 1, 2]
+
+
+def test_handle_pickles_with_its_value_and_is_rebuilt_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(shared, "_lately", {})
+    data = [pickle.dumps(gs.shared([number])) for number in range(12)]
+    first = pickle.loads(data[0])
+    assert first.value == [0]
+    assert pickle.loads(data[0]) is first
+    assert pickle.loads(pickle.dumps(first)) is first
+    for each in data[1:]:
+        pickle.loads(each)
+    assert pickle.loads(data[0]) is not first  # a few are kept
+
+
+def test_small_python_values_are_shared_as_well(engine: ProcessExecutor) -> None:
+    handle = gs.shared({"a": [1, 2]})
+    assert list(gs.map(lambda _: handle.value["a"], range(3), on=engine)) == [[1, 2]] * 3
