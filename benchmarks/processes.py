@@ -478,7 +478,7 @@ def _swept(measure: Callable[[bool], list[Row]], quick: bool) -> list[Row]:
                     each.unlink()
 
 
-PARTS = {
+PARTS: dict[str, Callable[[bool], list[Row]]] = {
     "start": measure_start,
     "trivial": measure_trivial,
     "millisecond": measure_millisecond,

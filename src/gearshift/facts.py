@@ -361,6 +361,8 @@ class Report:
         replayed: Items whose values came from a journal, and were not run again.
         timeouts: Attempts that ran longer than `task_timeout`.
         deaths: Attempts that a worker's death ended.
+        replaced: Workers that were replaced, by why: "died", "task_timeout", "max_tasks_per_worker",
+            "worker_memory_limit".
         abandoned: Tasks that went on after their time was up; their results were dropped.
         failures: The first failures, at most 1,000.
         kinds: Failures by type, the most frequent first.
@@ -392,6 +394,7 @@ class Report:
     replayed: int = 0
     timeouts: int = 0
     deaths: int = 0
+    replaced: Mapping[str, int] = field(default_factory=dict)
     kinds: tuple[FailureKind, ...] = ()
     planned_seconds: float | None = None
     actual_seconds: float | None = None
@@ -428,6 +431,10 @@ class Report:
         }
         told = [f"{count:,} {what}" for what, count in counts.items() if count]
         lines = [", ".join(told)] if told else []
+        if self.replaced:
+            many = sum(self.replaced.values())
+            why = ", ".join(f"{why} {count:,}" for why, count in sorted(self.replaced.items()))
+            lines.append(f"{many:,} worker{'s' * (many != 1)} replaced: {why}")
         if self.shares:
             shares = sorted(self.shares.values())
             each = (
@@ -453,6 +460,7 @@ class Report:
             **{name: getattr(self, name) for name in names},
             "reasons": list(self.reasons),
             "shares": dict(self.shares),
+            "replaced": dict(self.replaced),
             "speedup": self.speedup,
             "kinds": [
                 {"type": kind.type, "count": kind.count, "example": _plain_failure(kind.example)}

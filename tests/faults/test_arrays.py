@@ -337,5 +337,9 @@ def pid_of_large(item: Large) -> int:
 def test_worker_that_has_grown_is_replaced_after_its_item_whatever_that_is_made_of() -> None:
     limit = 200 << 20
     with ProcessExecutor(1, worker_memory_limit=limit) as engine:
-        pids = list(gs.map(pid_of_large, [Large(150 << 20)] * 6, on=engine, chunksize=6))
+        run = gs.map(pid_of_large, [Large(150 << 20)] * 6, on=engine, chunksize=6)
+        pids = list(run)
     assert len(set(pids)) >= 3
+    replaced = run.report.replaced["worker_memory_limit"]
+    assert replaced >= len(set(pids)) - 1
+    assert f"replaced: worker_memory_limit {replaced}" in str(run.report)

@@ -176,7 +176,7 @@ def report(**values: Any) -> Report:
     defaults = {
         field.name: 0
         for field in dataclasses.fields(Report)
-        if field.default is dataclasses.MISSING
+        if field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING
     }
     return Report(**defaults | values)
 
@@ -201,6 +201,7 @@ def test_report_says_what_there_is_to_say() -> None:
             retried=4,
             timeouts=1,
             deaths=2,
+            replaced={"max_tasks_per_worker": 3, "died": 2},
             replayed=10,
             planned_seconds=1.5,
             actual_seconds=1.75,
@@ -215,6 +216,7 @@ def test_report_says_what_there_is_to_say() -> None:
         "planned: 1.5 s for the rest; it took 1.8 s",
         "ValueError: 3, the first was item 7: no seven",
         "10 from the journal, 4 retries, 1 time-outs, 2 deaths of workers",
+        "5 workers replaced: died 2, max_tasks_per_worker 3",
         "2 workers busy for 50% to 91% of the time",
         "1,000 bytes sent, 2 received",
     ]

@@ -342,6 +342,7 @@ class Pump:
             finished=self._is_finished,
             timeouts=tally.timeouts,
             deaths=tally.deaths,
+            replaced=dict(getattr(self.gears.lane, "replaced", {})),
             kinds=tuple(sorted(ledger.kinds.values(), key=lambda kind: -kind.count)),
             planned_seconds=planned,
             actual_seconds=None if planned is None else until - tally.lane_began_at,

@@ -32,6 +32,11 @@ from gearshift.engines.processes.worker import Duties, work
 __all__ = ["Keeper", "begin", "main"]
 
 _NEVER = float("inf")
+_LEFT = {
+    wire.SPENT_STATUS: wire.SPENT,
+    wire.IDLE_STATUS: wire.IDLE,
+    wire.GROWN_STATUS: wire.GROWN,
+}
 END_SECONDS = 0.5  # for idle workers to close what they have, where the end is not to wait
 PARENT_SECONDS = 1.0  # between two looks at whether the parent is still there, beside its socket
 
@@ -178,10 +183,9 @@ class Keeper:
     def _tell_died(self, worker: _Watched, status: int) -> None:
         slot = worker.slot
         reason = worker.reason
-        if reason == wire.CRASHED and status == wire.RETIRED_STATUS:
-            reason = wire.RETIRED
-        elif reason == wire.CRASHED and status == wire.IDLE_STATUS:
-            reason = wire.IDLE
+        if reason == wire.CRASHED:
+            reason = _LEFT.get(status, reason)
+        if reason == wire.IDLE:
             self._wanted = min(self._wanted, len(self._workers))
         item = self._stamps.item(slot)
         started = self._stamps.started(slot)

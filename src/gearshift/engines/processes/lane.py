@@ -6,7 +6,7 @@ All of its state is guarded by the pool's lock: whichever lane is polled moves t
 from __future__ import annotations
 
 import itertools
-from collections import deque
+from collections import Counter, deque
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -81,6 +81,7 @@ class ProcessLane:
             self.packed: bytes = pack_task(Task(job.function, star=job.star, seed=job.seed)).data
         self._handles = {handle.key: handle for handle in found}  # kept while it runs
         self.waiting: deque[Part] = deque()
+        self.replaced: Counter[str] = Counter()  # workers, by why
         self._job = job
         self._traits = traits
         self._pool = pool

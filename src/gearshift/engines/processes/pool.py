@@ -58,6 +58,12 @@ _MOST_EARLY_DEATHS = 3  # in a row, of workers that never got to a task
 _KILL_SECONDS = 1.0  # for which an end that does not wait still looks whether it is over
 _SAY_SECONDS = 0.1  # for which handlers of what workers say hold up everybody else, and interrupts
 _STDERR = 2
+_REPLACED = {  # why a worker is, in the report
+    wire.CRASHED: "died",
+    wire.TIMED_OUT: "task_timeout",
+    wire.SPENT: "max_tasks_per_worker",
+    wire.GROWN: "worker_memory_limit",
+}
 _TO_REAP: set[int] = set()  # keepers that are to end by themselves
 
 
@@ -502,6 +508,9 @@ class Pool:
         self._drop(worker)
         if self._is_leaving:
             return
+        if (why := _REPLACED.get(died.reason)) is not None:
+            for lane in self._lanes:
+                lane.replaced[why] += 1
         is_early = died.reason == wire.CRASHED and (
             not worker.is_ready or died.item == wire.LOADING
         )

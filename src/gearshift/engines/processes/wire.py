@@ -39,10 +39,10 @@ WANT, KILL, WATCH, EXIT = 21, 22, 23, 24
 # Messages from the keeper
 WORKER, DIED = 31, 32
 # Why a worker is gone
-CRASHED, TIMED_OUT, KILLED, RETIRED, IDLE = 0, 1, 2, 3, 4
+CRASHED, TIMED_OUT, KILLED, SPENT, IDLE, GROWN = 0, 1, 2, 3, 4, 5
 
 # Exit statuses of workers that leave by themselves; shells and Python use none of these.
-RETIRED_STATUS, IDLE_STATUS = 201, 202
+SPENT_STATUS, IDLE_STATUS, GROWN_STATUS = 201, 202, 203
 
 _HEADER = struct.Struct("<BIqIQ")
 _MESSAGE = struct.Struct("<Bqqqqd")
@@ -89,7 +89,7 @@ class Died(NamedTuple):
     """How a worker ended.
 
     Attributes:
-        reason: CRASHED, TIMED_OUT, KILLED, RETIRED or IDLE.
+        reason: CRASHED, TIMED_OUT, KILLED, SPENT, IDLE or GROWN.
         status: As `os.waitstatus_to_exitcode` gives it: minus the signal, or the exit code.
         job: What it was on.
         item: Index of the item it was on, LOADING, or None where it was on none.

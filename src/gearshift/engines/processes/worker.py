@@ -293,8 +293,10 @@ class _Worker:
                 break
         if end < stop:
             self._return(job, end, stop - end)
-        if self._is_spent() or self._is_too_large():
-            raise _Leave(wire.RETIRED_STATUS)
+        if self._is_spent():
+            raise _Leave(wire.SPENT_STATUS)
+        if self._is_too_large():
+            raise _Leave(wire.GROWN_STATUS)
 
     def _stamped(self, items: Iterable[Any], index: int) -> Iterable[Any]:
         """Return the items, each stamped when it is taken: one C call each, some 50 ns."""
