@@ -2,21 +2,22 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import signal
 import sys
 import time
 from collections import Counter
-from typing import TYPE_CHECKING, Any
+from functools import partial
+from pathlib import Path
+from typing import Any
 
 import psutil
 import pytest
 
 import gearshift as gs
 from gearshift.engines import ProcessExecutor
-
-if TYPE_CHECKING:
-    from pathlib import Path
+from gearshift.engines.processes.wire import Stamps, shared_file
 
 KEPT: list[bytearray] = []
 
@@ -200,3 +201,92 @@ def test_item_that_cannot_be_sent_again_after_a_death_fails_and_is_not_lost() ->
     assert isinstance(first.exception, gs.WorkerDiedError)
     assert isinstance(second, gs.Failure)
     assert isinstance(second.exception, gs.TransportError)
+
+
+# Taking back
+
+
+def open_or_wait(item: int, gate: str) -> int:
+    until = time.monotonic() + 30
+    if item == 2:
+        Path(gate).touch()
+    while item == 0 and not Path(gate).exists() and time.monotonic() < until:
+        time.sleep(0.001)
+    assert Path(gate).exists() or item
+    return item
+
+
+@pytest.mark.parametrize("array", [False, True])
+def test_item_behind_a_long_one_goes_to_an_idle_worker(tmp_path: Path, *, array: bool) -> None:
+    """Item 0 ends when item 2 has run, which is queued behind it: the least of two workers."""
+    numpy = pytest.importorskip("numpy")
+    gate = str(tmp_path / "gate")
+
+    def task(item: Any) -> int:
+        return open_or_wait(int(item[0]) if array else item, gate)
+
+    with ProcessExecutor(2) as engine:
+        for _ in range(3):
+            items = [numpy.full(20_000, item) if array else item for item in range(9)]
+            run = gs.map(task, items, on=engine, chunksize=1)
+            assert list(run) == list(range(9))
+            Path(gate).unlink()
+
+
+def log_and_sleep(item: int, log: str) -> int:
+    fd = os.open(log, os.O_WRONLY | os.O_APPEND | os.O_CREAT)
+    os.write(fd, f"{item}\n".encode())
+    os.close(fd)
+    time.sleep((item * 7919 % 13) / 1000)
+    return item
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("workers", [2, 5])
+def test_item_that_is_taken_back_runs_once(tmp_path: Path, workers: int) -> None:
+    log = str(tmp_path / "log")
+    with ProcessExecutor(workers) as engine:
+        for count in (1, 7, 400):
+            run = gs.map(partial(log_and_sleep, log=log), range(count), on=engine, chunksize=1)
+            assert list(run) == list(range(count))
+    lines = (tmp_path / "log").read_text().split()
+    assert Counter(map(int, lines)) == Counter([0, *range(7), *range(400)])
+
+
+def test_worker_and_parent_agree_who_was_first() -> None:
+    parent = Stamps(shared_file(Stamps.size_for(2)), 2)
+    child = os.dup(parent._fd)
+    worker = Stamps(child, 2)
+    assert parent.take_back(1, 1)
+    assert parent.take_back(1, 2)  # the one after it
+    assert not parent.take_back(1, 5)  # no range
+    assert not worker.begins(1, 1)
+    assert not worker.begins(1, 2)
+    assert worker.begins(1, 3)
+    assert not parent.take_back(1, 3)
+    assert parent.take_back(1, 7)
+    assert parent.take_back(1, 6)  # the one before it
+    assert worker.begins(1, 5)
+    assert not worker.begins(1, 6)
+    assert parent.take_back(0, 1)  # another worker's
+    parent.close()
+    worker.close()
+
+
+def test_worker_about_to_begin_is_not_disturbed() -> None:
+    stamps = Stamps(shared_file(Stamps.size_for(1)), 1)
+    told, tell = os.pipe()
+    child = os.fork()
+    if child == 0:
+        fcntl.lockf(stamps._fd, fcntl.LOCK_EX, 1, 0)
+        os.write(tell, b"x")
+        time.sleep(30)
+        os._exit(0)
+    os.read(told, 1)
+    assert not stamps.take_back(0, 1)
+    os.kill(child, signal.SIGKILL)
+    os.waitpid(child, 0)
+    assert stamps.take_back(0, 1)  # the lock went with its holder
+    os.close(told)
+    os.close(tell)
+    stamps.close()

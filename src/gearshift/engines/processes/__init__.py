@@ -16,11 +16,14 @@ import os
 import sys
 import threading
 from contextlib import suppress
+from functools import partial
+from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import cloudpickle
 
+from gearshift._work.faults import pack_fault, unpack_fault
 from gearshift._work.logs import ears
 from gearshift.engines.base import check_workers
 from gearshift.engines.executor import EngineExecutor, finish_submitted
@@ -28,13 +31,14 @@ from gearshift.engines.processes.lane import ProcessLane
 from gearshift.engines.processes.pool import Pool
 from gearshift.engines.processes.worker import Duties
 from gearshift.errors import UnsupportedError, WorkerDiedError
-from gearshift.facts import Traits
+from gearshift.facts import Fault, Traits
 from gearshift.host import cores, interrupts_held
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable, Iterator
     from multiprocessing.context import BaseContext
 
+    from gearshift._work.faults import PackedFault
     from gearshift.engines.base import Job, Wakeup
 
 __all__ = ["ProcessExecutor", "obstacle", "start_method"]
@@ -49,6 +53,8 @@ TRAITS = Traits(
     start_seconds=0.02,
     handoff_seconds=5e-5,
 )
+
+T = TypeVar("T")
 
 # Whose threads a fork survives, and whose it does not (DESIGN, section 6).
 _FORKABLE = "openblas"
@@ -170,6 +176,37 @@ class ProcessExecutor(EngineExecutor):
             self._started().heed(ears())
         return super().submit(fn, *args, **kwargs)
 
+    def map(
+        self,
+        fn: Callable[..., T],
+        *iterables: Iterable[Any],
+        timeout: float | None = None,
+        chunksize: int = 1,
+        **options: Any,
+    ) -> Iterator[T]:
+        """Call a function with items, as `concurrent.futures.Executor.map` does.
+
+        Args:
+            fn: What to call.
+            iterables: Its arguments, side by side; taken at once.
+            timeout: Seconds from now within which each value is to be there.
+            chunksize: Calls that travel together; an exception costs its own call only.
+            options: What later versions of Python add, as `buffersize`.
+
+        Returns:
+            The values in order; the first exception is raised at its turn.
+
+        Raises:
+            ValueError: `chunksize` is below 1.
+        """
+        if chunksize < 1:
+            raise ValueError(f"chunksize={chunksize!r} is below 1: say how many calls go together")
+        if chunksize == 1:
+            return super().map(fn, *iterables, timeout=timeout, **options)
+        chunks = _chunks(zip(*iterables, strict=False), chunksize)
+        outcomes = super().map(partial(_call_each, fn), chunks, timeout=timeout, **options)
+        return _values(outcomes)
+
     def _started(self) -> Pool:
         """Return the pool, with its workers on their way.
 
@@ -210,6 +247,37 @@ class ProcessExecutor(EngineExecutor):
         if pool is not None and not pool.is_closed:
             with suppress(RuntimeError):  # the interpreter ends; the keeper sees that
                 _thread.start_new_thread(pool.end, (), {"kill": True})
+
+
+def _chunks(arguments: Iterable[tuple[Any, ...]], size: int) -> Iterator[list[tuple[Any, ...]]]:
+    """Yield lists of so many."""
+    arguments = iter(arguments)
+    while chunk := list(islice(arguments, size)):
+        yield chunk
+
+
+def _call_each(
+    fn: Callable[..., Any], chunk: list[tuple[Any, ...]]
+) -> tuple[list[Any], PackedFault | None]:
+    """Make calls in a worker, up to the first that raises; nobody would see what comes after."""
+    values: list[Any] = []
+    for arguments in chunk:
+        try:
+            values.append(fn(*arguments))
+        except BaseException as exception:
+            return values, pack_fault(Fault(exception))
+    return values, None
+
+
+def _values(outcomes: Iterator[tuple[list[Any], PackedFault | None]]) -> Iterator[Any]:
+    """Yield the values of chunks, and raise where one ends with an exception."""
+    try:
+        for values, fault in outcomes:
+            yield from values
+            if fault is not None:
+                raise unpack_fault(fault).exception
+    finally:
+        outcomes.close()  # type: ignore[attr-defined] # it is a generator: what waits is cancelled
 
 
 def obstacle() -> str | None:

@@ -48,6 +48,7 @@ class Part:
     at: int  # the first that is not settled
     round: int  # how often the lane had been revoked when it came
     sent_bytes: int = 0  # on the way to its worker
+    number: int = 0  # among those of its worker, where it was queued behind another
 
     def __post_init__(self) -> None:
         """Count the pickles."""
@@ -165,8 +166,8 @@ class ProcessLane:
         return (self._pool.fileno(),) if self._pool.has_news else ()
 
     def deadline(self) -> float | None:
-        """Return None: the keeper watches the time."""
-        return None
+        """Return when a queued chunk is to be taken back; the keeper watches time-outs."""
+        return self._pool.look_at
 
     def work(self, seconds: float) -> None:
         """Do nothing: nothing runs in the caller's thread."""
@@ -206,6 +207,11 @@ class ProcessLane:
         """Take items back that a worker has not run: it leaves, or the run has no more use for them."""
         self._again(part, first, first + count)
         part.at = part.stop
+
+    def taken_back(self, part: Part) -> None:
+        """Have a part run by another worker: it waits behind a long one, and has not begun."""
+        self._again(part, part.first, part.stop)
+        self.finished(part)
 
     def finished(self, part: Part) -> None:
         """Note that a worker is done with a part."""

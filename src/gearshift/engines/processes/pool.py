@@ -57,6 +57,7 @@ _JOINED_BYTES = 1 << 16  # to copy so much is cheaper than another system call
 _MOST_EARLY_DEATHS = 3  # in a row, of workers that never got to a task
 _KILL_SECONDS = 1.0  # for which an end that does not wait still looks whether it is over
 _SAY_SECONDS = 0.1  # for which handlers of what workers say hold up everybody else, and interrupts
+_LONG_SECONDS = 0.005  # that a part runs before the one behind it goes to an idle worker
 _STDERR = 2
 _REPLACED = {  # why a worker is, in the report
     wire.CRASHED: "died",
@@ -112,7 +113,9 @@ class Pool:
         self.death: str = ""  # why the pool is of no more use
         self._workers: dict[int, _Worker] = {}  # by slot
         self._by_fd: dict[int, _Worker] = {}
+        self._given = [0] * workers  # parts that were queued behind others, by slot
         self._lanes: list[ProcessLane] = []
+        self.look_at: float | None = None  # when a part is to be taken back (monotonic seconds)
         self._early_deaths = 0
         self._is_ending = False
         self._is_leaving = False  # workers were told to go, and are heard a last time
@@ -133,19 +136,16 @@ class Pool:
     def _start(self, workers: int, duties: Duties, method: str) -> None:
         """Start the keeper."""
         stamps_fd = wire.shared_file(Stamps.size_for(workers))
-        try:
-            self.stamps: Stamps = Stamps(stamps_fd, workers)
-            kind = getattr(socket, "SOCK_SEQPACKET", socket.SOCK_STREAM)
-            ours, theirs = socket.socketpair(socket.AF_UNIX, kind)
-            ours.settimeout(0)
-            self._control = ours.detach()
-            with theirs, interrupts_held():
-                if method == "fork":
-                    self._keeper = self._fork(theirs, duties)
-                else:
-                    self._keeper = _exec(theirs, stamps_fd, self._arena.fd, duties, workers)
-        finally:
-            os.close(stamps_fd)
+        self.stamps: Stamps = Stamps(stamps_fd, workers)
+        kind = getattr(socket, "SOCK_SEQPACKET", socket.SOCK_STREAM)
+        ours, theirs = socket.socketpair(socket.AF_UNIX, kind)
+        ours.settimeout(0)
+        self._control = ours.detach()
+        with theirs, interrupts_held():
+            if method == "fork":
+                self._keeper = self._fork(theirs, duties)
+            else:
+                self._keeper = _exec(theirs, stamps_fd, self._arena.fd, duties, workers)
 
     def _fork(self, theirs: socket.socket, duties: Duties) -> int:
         """Fork the keeper; this thread is the only one there is."""
@@ -285,8 +285,10 @@ class Pool:
         lanes = self._lanes
         while self._workers and not self.death and not self._is_leaving:
             lane = next((lane for lane in lanes if lane.waiting), None)
-            if lane is None:
+            if lane is None and not self._take_back():
                 return
+            if lane is None:
+                continue
             worker, least = None, lane.queued
             for each in self._workers.values():
                 if (length := len(each.queue)) < least:
@@ -299,6 +301,29 @@ class Pool:
                 lanes.append(lane)
         if not self._workers and not self._is_leaving and any(lane.waiting for lane in lanes):
             self._tell(Message(wire.WANT, self.size))  # they had left, having been idle
+
+    def _take_back(self) -> bool:
+        """Take back a part that waits behind a long one while another worker is idle.
+
+        Returns:
+            Whether one waits for a worker now. If not, `look_at` says when to look again.
+        """
+        self.look_at = None
+        if len(self._workers) < 2 or all(each.queue for each in self._workers.values()):  # noqa: PLR2004 - another
+            return False
+        now = time.monotonic()
+        for worker in self._workers.values():
+            if len(worker.queue) < 2:  # noqa: PLR2004 - one that runs, and one behind it
+                continue
+            due = self.stamps.started(worker.slot) + _LONG_SECONDS
+            part = worker.queue[-1]
+            if due <= now and self.stamps.take_back(worker.slot, part.number):
+                worker.queue.pop()
+                part.lane.taken_back(part)
+                return True
+            due = max(due, now + _LONG_SECONDS / 5)
+            self.look_at = due if self.look_at is None else min(due, self.look_at)
+        return False
 
     def _give(self, worker: _Worker, lane: ProcessLane, part: Part) -> None:
         parts: list[bytes] = []
@@ -314,6 +339,9 @@ class Pool:
             meta = marshal.dumps((lane.timeout,))
             parts += [wire.header(wire.JOB, lane.number, 0, len(meta), len(lane.packed)), meta]
             parts.append(lane.packed)
+        if worker.queue:
+            self._given[worker.slot] += 1
+            part.number = self._given[worker.slot]
         worker.queue.append(part)
         packed = part.packed
         where: tuple[tuple[Any, ...], ...] = ()
@@ -325,7 +353,9 @@ class Pool:
             self._note_inline(placed)
             where = tuple(map(tuple, placed))
         freed = worker.inbox.take_freed()
-        meta = marshal.dumps((part.count, part.round, packed.sizes, packed.counts, where, freed))
+        meta = marshal.dumps(
+            (part.count, part.round, part.number, packed.sizes, packed.counts, where, freed)
+        )
         data = packed.data
         size = len(data) + sum(map(len, inline)) if inline else len(data)
         parts += [wire.header(wire.CHUNK, lane.number, part.first, len(meta), size), meta]

@@ -12,11 +12,15 @@ from __future__ import annotations
 import mmap
 import os
 import struct
+import sys
 import threading
 import time
 from collections import deque
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, NamedTuple
+
+if sys.platform != "win32":
+    import fcntl
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -153,10 +157,11 @@ class Stamps:
         """Map it.
 
         Args:
-            fd: A file of `size_for(workers)` bytes that the processes share.
+            fd: A file of `size_for(workers)` bytes that the processes share; taken over.
             workers: Slots.
         """
         size = self.size_for(workers)
+        self._fd = fd
         self._map = mmap.mmap(fd, size)
         self.words: memoryview = memoryview(self._map).cast("q")
         self._floats = memoryview(self._map).cast("d")
@@ -215,6 +220,45 @@ class Stamps:
             self._floats[at + 2] += time.monotonic() - began
             self._floats[at + 3] = timeout  # after the start: the keeper reads them the other way
 
+    # A chunk that is queued behind another may be taken back as long as it has not begun. Who is
+    # first, the worker or the parent, is settled under a POSIX record lock (fcntl(2)) on the slot.
+    # Numbers grow for as long as the slot is there, whoever has it: a worker may have died meanwhile.
+
+    def begins(self, slot: int, number: int) -> bool:
+        """Begin a queued chunk (called by its worker); return False where it was taken back."""
+        at = slot * _SLOT_WORDS
+        fcntl.lockf(self._fd, fcntl.LOCK_EX, 1, slot)
+        try:
+            if self.words[at + 5] <= number <= self.words[at + 6]:
+                return False
+            self.words[at + 4] = number
+            return True
+        finally:
+            fcntl.lockf(self._fd, fcntl.LOCK_UN, 1, slot)
+
+    def take_back(self, slot: int, number: int) -> bool:
+        """Take a queued chunk back (called by the parent); return False where that cannot be, now."""
+        at = slot * _SLOT_WORDS
+        try:
+            fcntl.lockf(self._fd, fcntl.LOCK_EX | fcntl.LOCK_NB, 1, slot)
+        except OSError:  # it is just about to begin something
+            return False
+        try:
+            begun, low, high = self.words[at + 4], self.words[at + 5], self.words[at + 6]
+            if number <= begun:
+                return False
+            if begun > high or high == 0:
+                self.words[at + 5] = self.words[at + 6] = number
+            elif number == high + 1:
+                self.words[at + 6] = number
+            elif number == low - 1:
+                self.words[at + 5] = number
+            else:
+                return False  # what is taken back is one range
+            return True
+        finally:
+            fcntl.lockf(self._fd, fcntl.LOCK_UN, 1, slot)
+
     def clear(self, slot: int) -> None:
         """Be on nothing."""
         for word in range(4):
@@ -236,6 +280,7 @@ class Stamps:
         self.words.release()
         self._floats.release()
         self._map.close()
+        os.close(self._fd)
 
 
 def shared_file(size: int) -> int:

@@ -229,9 +229,12 @@ class _Worker:
         Raises:
             _Leave: After that it is to be replaced.
         """
-        length, self._round, sizes, counts, placed, freed = marshal.loads(meta)
+        length, self._round, number, sizes, counts, placed, freed = marshal.loads(meta)
         if freed:
             self._outbox.free(freed)
+        if number and not self._stamps.begins(self._slot, number):
+            self._inbox.freed.extend(offset for offset, *_ in placed if offset >= 0)
+            return
         timeout = self._jobs[job][1]
         if self._is_revoked(job):
             self._return(job, first, length)
