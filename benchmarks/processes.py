@@ -40,6 +40,10 @@ if TYPE_CHECKING:
 OPTIONAL = ("joblib", "loky", "mpire", "pebble", "numpy")
 WORKERS = cores()
 HANG_SECONDS = 8.0
+# Without it nothing that is not the standard library's would be compiled beforehand.
+AS_INSTALLED = {
+    name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"
+}
 SHARED_MEMORY = Path("/dev/shm")  # noqa: S108 - where Linux has it
 
 
@@ -166,6 +170,7 @@ def measure_start(quick: bool) -> list[Row]:
             stdout=subprocess.PIPE,
             text=True,
             start_new_session=True,
+            env=AS_INSTALLED,
         )
         assert child.stdout is not None
         with child.stdout:

@@ -13,12 +13,11 @@ import sys
 import tempfile
 import textwrap
 import time
-from typing import TYPE_CHECKING
+import zipapp
+from pathlib import Path
+from typing import Any
 
 import pytest
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 SECONDS = 30.0
 GRACE_SECONDS = 3.0
@@ -134,6 +133,131 @@ def test_functions_of_notebook_cells_work() -> None:
          "        print([o.n for o in gs.map(work, [Item(1)], on=warm)])")
     """
     check_output(["-c", textwrap.dedent(program)], "[2, 3] {True}\n[-99]\n[0]\n[-1]\n")
+
+
+@pytest.mark.parametrize("thread", ["", "threading"], ids=["forked", "fresh"])
+def test_zipapp_works(tmp_path: Path, thread: str) -> None:
+    """Its modules are found by workers, too, and what is of its `__main__` travels by value."""
+    source = tmp_path / "app"
+    source.mkdir()
+    (source / "scales.py").write_text("def scale(point):\n    return type(point)(point.x * 2)\n")
+    start = (
+        "import threading\nthreading.Thread(target=threading.Event().wait, daemon=True).start()\n"
+    )
+    main = """\
+import gearshift as gs
+from scales import scale
+
+class Point:
+    def __init__(self, x):
+        self.x = x
+
+def double(point):
+    return scale(point)
+
+def main():
+    points = list(gs.map(double, map(Point, range(20)), on="processes", workers=2))
+    assert all(isinstance(point, Point) for point in points)
+    print(sum(point.x for point in points), list(gs.map(scale, points[:1], on="processes"))[0].x)
+"""
+    (source / "program.py").write_text((start if thread else "") + main)
+    zipapp.create_archive(source, tmp_path / "app.pyz", main="program:main")
+    check_output([str(tmp_path / "app.pyz")], "380 0\n")
+    (source / "__main__.py").write_text((start if thread else "") + main + "\nmain()\n")
+    zipapp.create_archive(source, tmp_path / "app.pyz")
+    check_output([str(tmp_path / "app.pyz")], "380 0\n")
+
+
+def test_script_with_guard_works(tmp_path: Path) -> None:
+    guarded = SQUARES.replace("points = ", 'if __name__ == "__main__":\n  points = ', 1)
+    head, _, tail = guarded.partition("  points = ")
+    body = "\n".join(f"  {line}" for line in ("points = " + tail).splitlines())
+    (tmp_path / "script.py").write_text(head + body + "\n")
+    check_output(["script.py"], "380\n", folder=tmp_path)
+
+
+@pytest.mark.parametrize("method", ["fork", "exec"])
+def test_changed_folder_and_path_hold_in_workers(tmp_path: Path, method: str) -> None:
+    (tmp_path / "late").mkdir()
+    (tmp_path / "late" / "found_late.py").write_text("def double(n):\n    return 2 * n\n")
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data" / "number").write_text("7")
+    program = f"""\
+    import os, sys
+    import gearshift as gs
+
+    os.chdir("data")
+    sys.path.insert(0, os.path.abspath("../late"))
+    os.environ["LATE"] = "set"
+    import found_late
+
+    def read(n):
+        import found_late
+        return int(open("number").read()) + found_late.double(n), os.environ["LATE"], sys.argv[1:]
+
+    with gs.engines.ProcessExecutor(2, start_method="{method}") as engine:
+        print(list(gs.map(read, [1], on=engine)), list(gs.map(found_late.double, [4], on=engine)))
+    """
+    command = ["-c", textwrap.dedent(program), "argument"]
+    check_output(command, "[(9, 'set', ['argument'])] [8]\n", folder=tmp_path)
+
+
+@pytest.mark.slow
+@pytest.mark.leaves("the client of the kernel keeps a context of sockets")
+def test_notebook_kernel_works(tmp_path: Path) -> None:
+    """A real one: it has threads, so workers begin as fresh interpreters, and streams of its own."""
+    manager_of = pytest.importorskip("jupyter_client.manager", reason="no Jupyter")
+    pytest.importorskip("ipykernel", reason="no kernel")
+    manager, client = manager_of.start_new_kernel(
+        kernel_name="python3", cwd=str(tmp_path), startup_timeout=SECONDS
+    )
+
+    def cell(text: str) -> str:
+        """Run a cell, and return what it printed."""
+        said: list[str] = []
+
+        def hear(message: dict[str, Any]) -> None:
+            if message["msg_type"] == "stream":
+                said.append(message["content"]["text"])
+
+        reply = client.execute_interactive(
+            textwrap.dedent(text), timeout=SECONDS, output_hook=hear, store_history=True
+        )
+        assert reply["content"]["status"] == "ok", reply["content"]
+        return "".join(said)
+
+    try:
+        cell("""
+            import logging, os, sys
+            import gearshift as gs
+
+            class Item:
+                def __init__(self, n):
+                    self.n = n
+
+            STEP = 1
+            def work(item):
+                print("working on", item.n)
+                return Item(item.n + STEP)
+        """)
+        text = cell("""
+            out = list(gs.map(work, [Item(1), Item(2)], on="processes", workers=2))
+            print([o.n for o in out], {type(o) is Item for o in out})
+        """)
+        assert sorted(text.splitlines()) == ["[2, 3] {True}", "working on 1", "working on 2"]
+        cell("STEP = 100")
+        assert "[101]" in cell("print([o.n for o in gs.map(work, [Item(1)], on='processes')])")
+        text = cell("""
+            async for o in gs.map(work, [Item(5)], on="processes"):
+                print(o.n)
+        """)
+        assert text.splitlines() == ["working on 5", "105"]
+        pids = cell("print(*gs.map(lambda _: os.getpid(), range(4), on='processes'))")
+    finally:
+        client.stop_channels()
+        manager.shutdown_kernel()
+    for pid in map(int, pids.split()):
+        assert not Path(f"/proc/{pid}").exists()
 
 
 def test_script_without_guard_works_beside_another_thread(tmp_path: Path) -> None:

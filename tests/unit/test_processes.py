@@ -273,6 +273,24 @@ def test_worker_and_parent_agree_who_was_first() -> None:
     worker.close()
 
 
+def test_pool_that_has_ended_closes_nothing_of_the_next() -> None:
+    """A forked child disowns its parent's pools, those too that have ended."""
+    engine = ProcessExecutor(1, start_method="fork")
+    assert list(gs.map(abs, [-1], on=engine)) == [1]
+    engine.shutdown()
+    pipes = [os.pipe() for _ in range(20)]  # the numbers of its descriptors
+    child = os.fork()
+    if child == 0:
+        try:
+            os._exit(sum(os.write(tell, b"x") for _, tell in pipes))
+        finally:
+            os._exit(1)  # EBADF: one was closed
+    _, status = os.waitpid(child, 0)
+    for fd in (fd for pipe in pipes for fd in pipe):
+        os.close(fd)
+    assert os.waitstatus_to_exitcode(status) == 20
+
+
 def test_worker_about_to_begin_is_not_disturbed() -> None:
     stamps = Stamps(shared_file(Stamps.size_for(1)), 1)
     told, tell = os.pipe()

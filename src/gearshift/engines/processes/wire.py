@@ -276,11 +276,13 @@ class Stamps:
         return revoked_job == job and round_ <= until
 
     def close(self) -> None:
-        """Let go of the memory."""
+        """Let go of the memory; may be called again, by a forked child that disowns its parent's."""
         self.words.release()
         self._floats.release()
         self._map.close()
-        os.close(self._fd)
+        fd, self._fd = self._fd, -1
+        if fd >= 0:
+            os.close(fd)
 
 
 def shared_file(size: int) -> int:
