@@ -7,7 +7,7 @@ One file without a name (memfd_create(2)) a pool, which goes with its last descr
 nothing is ever to be unlinked. It is sparse, and each of its writers has ranges of its own there,
 so nobody has to agree with anybody. Writing into pages that exist costs a tenth of making new
 ones (0.26 and 4.6 ms for 8 MB), hence the use again. The receiver's arrays lie in the slot itself
-and may be written to. A fork makes them copies of its own: see `Inbox.retire`.
+and may be written to. A fork makes them its own: see `Inbox.retire`.
 """
 
 from __future__ import annotations
@@ -15,11 +15,12 @@ from __future__ import annotations
 import mmap
 import os
 import sys
+import threading
 from collections import deque
 from contextlib import suppress
 from functools import cache
 from typing import TYPE_CHECKING, Any, NamedTuple
-from weakref import WeakSet, finalize
+from weakref import WeakSet, finalize, ref
 
 from gearshift.engines.processes import wire
 
@@ -47,6 +48,7 @@ _MOST_MAPS = 4096  # that a receiver keeps of slots that it does not use
 _INLINE = -1  # instead of an offset: the buffers come with the message
 _PUNCH = 0x01 | 0x02  # FALLOC_FL_KEEP_SIZE, FALLOC_FL_PUNCH_HOLE: fallocate(2)
 _MAP_FIXED = 0x10  # mmap(2)
+_POPULATE_WRITE = 23  # MADV_POPULATE_WRITE: madvise(2)
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3  # mallopt(3)
 _HEAP_VARIABLES = ("MALLOC_TRIM_THRESHOLD_", "MALLOC_MMAP_THRESHOLD_", "GLIBC_TUNABLES")
 _FAILED = (1 << 64) - 1
@@ -77,7 +79,9 @@ class Arena:
     def __init__(self, fd: int) -> None:
         """Take over a descriptor, or -1: then there is none, and all goes with the messages."""
         self.fd: int = fd
-        self._live = 0  # arrays that lie in it, or may
+        self._live: set[int] = (
+            set()
+        )  # addresses of arrays in it; changed in one step, by any thread
         self._is_left = False
 
     @classmethod
@@ -119,13 +123,13 @@ class Arena:
         if self.fd >= 0:
             _libc().fallocate(self.fd, _PUNCH, offset, size)
 
-    def hold(self) -> None:
+    def hold(self, address: int) -> None:
         """Stay open for an array."""
-        self._live += 1
+        self._live.add(address)
 
-    def let_go(self) -> None:
+    def let_go(self, address: int) -> None:
         """An array has gone."""
-        self._live -= 1
+        self._live.discard(address)
         self._close_if_done()
 
     def leave(self) -> None:
@@ -140,7 +144,7 @@ class Arena:
             os.close(fd)
 
     def _close_if_done(self) -> None:
-        if self._is_left and self._live == 0:
+        if self._is_left and not self._live:
             self.close()
 
 
@@ -312,7 +316,8 @@ class Inbox:
         self._most = kept_bytes
         self._is_private = is_private
         self._freed_bytes = 0
-        self._live: dict[int, tuple[int, int]] = {}  # address and size, by offset
+        self._live: dict[int, tuple[int, int, ref[Any]]] = {}  # address, size, array, by offset
+        self._retired: dict[int, int] = {}  # size, by offset: a forked child may still read these
         self._maps: dict[int, tuple[int, int]] = {}  # of those that are free
         self._is_closed = False
         _INBOXES.add(self)
@@ -333,15 +338,16 @@ class Inbox:
         return views
 
     def _mapped(self, offset: int, size: int) -> memoryview:
-        address, _ = self._maps.pop(offset, (0, 0))
-        if not address:
-            address = self._arena.map(offset, size, is_private=self._is_private)
-        # Not the mapping's memoryview itself: others of it would not keep that alive.
-        array = _array(address, size)
-        self._live[offset] = address, size
-        self._arena.hold()
-        finalize(array, self._release, offset, address, size).atexit = False
-        return memoryview(array).cast("B")
+        with _fork_lock:
+            address, _ = self._maps.pop(offset, (0, 0))
+            if not address:
+                address = self._arena.map(offset, size, is_private=self._is_private)
+            # Not the mapping's memoryview itself: others of it would not keep that alive.
+            array = _array(address, size)
+            self._live[offset] = address, size, ref(array)
+            self._arena.hold(address)
+            finalize(array, self._release, offset, address, size).atexit = False
+            return memoryview(array).cast("B")
 
     def take_freed(self) -> tuple[int, ...]:
         """Return what the writer is to be told, once."""
@@ -358,12 +364,20 @@ class Inbox:
         """Make what is in use this process's own: before a fork, whose child has it too.
 
         Else what one of the two writes would be the other's, and a slot that is used again
-        would change under the child's eyes. No page is copied before somebody writes to it.
+        would change under the child's eyes. Costs a copy of each array, once.
         """
-        for offset in () if self._is_private else list(self._live):
-            address, size = self._live.pop(offset, (0, 0))
-            if address:
+        for offset, (address, size, reference) in list(self._live.items()):
+            array = reference()  # keeps it, and its address, meanwhile
+            if array is None or offset in self._retired:
+                continue
+            if not self._is_private:
                 self._arena.make_private(address, offset, size)
+                if _is_copied(address, size):
+                    del self._live[offset]
+                    self._free(offset, size)
+                    self._arena.let_go(address)
+                    continue
+            self._retired[offset] = size
 
     def close(self) -> None:
         """Give back all memory but what is in use: the writer is gone."""
@@ -373,7 +387,8 @@ class Inbox:
         for address, size in maps:
             _unmap(address, size)
         at = self._number * _RANGE_BYTES
-        for offset, (_, size) in sorted(self._live.items()):
+        spared = {offset: size for offset, (_, size, _) in self._live.items()} | self._retired
+        for offset, size in sorted(spared.items()):
             if offset > at:
                 self._arena.punch(at, offset - at)
             at = offset + size
@@ -381,37 +396,59 @@ class Inbox:
 
     def _release(self, offset: int, address: int, size: int) -> None:
         """Note that nothing is left of what was in a slot; from whatever thread that is."""
-        is_shared = self._live.pop(offset, None) is not None
-        if self._is_private:
+        live = self._live.get(offset)
+        if live is None or live[0] != address:  # a fork made it our own
             _unmap(address, size)
-            self.freed.append(offset)
-        elif not is_shared or self._is_closed:
+            return
+        del self._live[offset]
+        self._arena.let_go(address)  # before another mapping gets the address
+        if offset in self._retired:
             _unmap(address, size)
-            if is_shared:
-                self._arena.punch(offset, size)
+        elif self._is_private or self._is_closed:
+            _unmap(address, size)
+            self._free(offset, size)
         else:
             self._maps[offset] = address, size
-            self._freed_bytes += size
-            if self._freed_bytes > self._most:  # it may be long until the writer is told
-                self._arena.punch(offset, size)
-            self.freed.append(offset)
+            self._free(offset, size)
             while len(self._maps) > _MOST_MAPS:
                 with suppress(KeyError, StopIteration, RuntimeError):
                     oldest = next(iter(self._maps))
                     _unmap(*self._maps.pop(oldest))
-        self._arena.let_go()
+
+    def _free(self, offset: int, size: int) -> None:
+        """Have the writer told that a slot is free, or give its memory back where there is none."""
+        if self._is_closed:
+            self._arena.punch(offset, size)
+            return
+        self._freed_bytes += size
+        if self._freed_bytes > self._most and not self._is_private:
+            self._arena.punch(offset, size)  # it may be long until the writer is told
+        self.freed.append(offset)
 
 
 _INBOXES: WeakSet[Inbox] = WeakSet()
+_fork_lock = threading.RLock()  # from before a fork until after it nothing new comes into use
 
 
-def _retire_all() -> None:
+def _begin_fork() -> None:
+    _fork_lock.acquire()
     for inbox in list(_INBOXES):
         inbox.retire()
 
 
+def _end_fork() -> None:
+    _fork_lock.release()
+
+
+def _begin_in_child() -> None:
+    global _fork_lock  # noqa: PLW0603 - a process has one
+    _fork_lock = threading.RLock()
+
+
 if hasattr(os, "register_at_fork"):
-    os.register_at_fork(before=_retire_all)
+    os.register_at_fork(
+        before=_begin_fork, after_in_parent=_end_fork, after_in_child=_begin_in_child
+    )
 
 
 def keep_heap() -> None:
@@ -472,6 +509,12 @@ def _memory(address: int, size: int) -> memoryview:
     return memoryview(_array(address, size)).cast("B")
 
 
+def _is_copied(address: int, size: int) -> bool:
+    """Have all pages of private memory be copies, as if they were written to; where Linux can, 5.14 on."""
+    copied: int = _libc().madvise(address, size, _POPULATE_WRITE)
+    return copied == 0
+
+
 def _unmap(address: int, size: int) -> None:
     if address:
         _libc().munmap(address, size)
@@ -503,6 +546,7 @@ def _libc() -> Any:
     word, size, long = ctypes.c_int, ctypes.c_size_t, ctypes.c_long
     libc.mmap.argtypes = (ctypes.c_void_p, size, word, word, word, long)
     libc.mmap.restype = ctypes.c_void_p
+    libc.madvise.argtypes = (ctypes.c_void_p, size, word)
     libc.munmap.argtypes = (ctypes.c_void_p, size)
     libc.fallocate.argtypes = (word, word, long, long)
     return libc
