@@ -54,7 +54,7 @@ _READ_BYTES = 1 << 18
 _SMALL_BYTES = 1 << 14
 _PIPE_BYTES = 1 << 20
 _JOINED_BYTES = 1 << 16  # to copy so much is cheaper than another system call
-_MOST_EARLY_DEATHS = 3  # in a row, of workers that never got to a task
+_MOST_EARLY_DEATHS = 2  # in a row and beside one of each worker, of those that never got to a task
 _KILL_SECONDS = 1.0  # for which an end that does not wait still looks whether it is over
 _SAY_SECONDS = 0.1  # for which handlers of what workers say hold up everybody else, and interrupts
 _LONG_SECONDS = 0.005  # that a part runs before the one behind it goes to an idle worker
@@ -546,7 +546,7 @@ class Pool:
         )
         if is_early:
             self._early_deaths += 1
-        if is_early and self._early_deaths >= _MOST_EARLY_DEATHS:
+        if is_early and self._early_deaths >= _MOST_EARLY_DEATHS + self.size:
             where = "rebuilding the function" if died.item == wire.LOADING else "starting"
             self._break(
                 f"{self._early_deaths} workers of processes in a row died while {where} "
