@@ -493,3 +493,138 @@ def test_keeper_that_is_killed_at_the_end_leaves_no_worker() -> None:
         else:
             raise AssertionError("the worker is still there")
     """)
+
+
+# What a second reading found
+
+
+def test_flood_of_one_worker_does_not_hold_back_the_outcomes_of_the_others() -> None:
+    run_heard("""
+        class Slow(logging.Handler):
+            def emit(self, record):
+                time.sleep(0.01)
+
+        at = lambda record: None
+        log.handlers = [Slow()]
+
+        def task(item):
+            until = time.monotonic() + 3
+            while item == 5 and time.monotonic() < until:
+                log.warning("x" * 100)
+            return item
+
+        engine = gs.engines.ProcessExecutor(2)
+        began = time.monotonic()
+        run = gs.map(task, [5, *range(6, 26)], on=engine, chunksize=1, ordered=False)
+        assert {next(run) for _ in range(15)} <= set(range(6, 26))
+        assert time.monotonic() - began < 15
+        engine.shutdown(kill=True)
+    """)
+
+
+def test_handler_that_interrupts_the_end_leaves_no_process() -> None:
+    run_heard("""
+        import os
+
+        def at(record):
+            raise KeyboardInterrupt
+
+        class Loud:
+            def close(self):
+                log.warning("bye")
+
+        loud = gs.per_worker(Loud)
+
+        def use(item):
+            loud()
+            return item
+
+        try:
+            list(gs.map(use, [1], on="processes", workers=1))
+        except KeyboardInterrupt:
+            pass
+        time.sleep(0.5)
+        left = open(f"/proc/self/task/{os.getpid()}/children").read().split()
+        assert not left, left
+    """)
+
+
+def test_alarm_of_a_task_strikes_amid_a_print_and_tears_nothing() -> None:
+    done = run("""
+        import signal, sys, time
+        import gearshift as gs
+
+        def late(*_):
+            raise TimeoutError("late")
+
+        def task(item):
+            signal.signal(signal.SIGALRM, late)
+            signal.setitimer(signal.ITIMER_REAL, 0.5)
+            try:
+                while True:
+                    print("x" * 10_000)
+            except TimeoutError:
+                return "late"
+
+        class Slow:
+            def write(self, text):
+                time.sleep(0.003)
+
+            def flush(self):
+                pass
+
+        out, sys.stdout = sys.stdout, Slow()
+        with gs.engines.ProcessExecutor(1) as engine:
+            print(list(gs.map(task, range(3), on=engine, chunksize=1)), file=out)
+    """)
+    assert done.stdout == "['late', 'late', 'late']\n"
+
+
+def test_handler_may_wait_for_a_call_that_it_submits() -> None:
+    run_heard("""
+        def at(record):
+            assert engine.submit(abs, -1).result(20) == 1
+
+        engine = gs.engines.ProcessExecutor(1)
+        assert list(gs.map(task, [1, 2], on=engine)) == [1, 2]
+        engine.shutdown()
+        assert len(Handler.seen) == 40
+    """)
+
+
+def test_bytes_that_were_flushed_outlive_a_crash() -> None:
+    done = run("""
+        import os, sys
+        import gearshift as gs
+
+        def die(item):
+            assert sys.stdout.buffer.fileno() == 1
+            sys.stdout.buffer.write(b"half")
+            sys.stdout.buffer.flush()
+            os._exit(3)
+
+        list(gs.map(die, [1], on="processes", errors="return"))
+    """)
+    assert done.stdout == "half"
+
+
+def test_nested_workers_have_streams_and_configuration_of_the_program() -> None:
+    done = run("""
+        import functools, logging, sys
+        import gearshift as gs
+
+        logging.basicConfig(format="program %(message)s")
+
+        def inner(item, file):
+            logging.basicConfig(format="worker %(message)s")
+            logging.warning("inner")
+            print("said", file=file)
+
+        def outer(item):
+            with gs.engines.ProcessExecutor(1) as engine:
+                list(gs.map(functools.partial(inner, file=sys.stdout), [1], on=engine))
+
+        list(gs.map(outer, [1], on="processes"))
+    """)
+    assert done.stderr == "program inner\n"
+    assert done.stdout == "said\n"

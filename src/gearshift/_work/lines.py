@@ -13,6 +13,7 @@ import errno
 import io
 import os
 import select
+import signal
 import stat
 import sys
 import threading
@@ -107,7 +108,11 @@ class WholeWriter:
             if self._is_writing:
                 return  # the write that this one interrupts goes on with it
             self._is_writing = True
+            mask = None
             try:
+                mask = _mask_to_set_back()
+                if mask is not None:
+                    signal.pthread_sigmask(signal.SIG_BLOCK, _RAISING)
                 if self._in_turn:
                     with _turn(self._descriptor):
                         self._write_all()
@@ -116,6 +121,8 @@ class WholeWriter:
             finally:
                 self._unwritten.clear()
                 self._is_writing = False
+                if mask is not None:
+                    signal.pthread_sigmask(signal.SIG_SETMASK, mask)
 
     def _write_all(self) -> None:
         while self._unwritten:
@@ -127,6 +134,26 @@ class WholeWriter:
                     select.select([], [self._descriptor], [])
                     continue
                 left = memoryview(left)[written:] if written < len(left) else b""
+
+
+def _mask_to_set_back() -> Any:
+    """Return the signals that are blocked, where those are to be that a task's handler may raise at.
+
+    Amid a write that would leave half a frame, which tears the next. None where no handler is there.
+    """
+    if threading.get_ident() != threading.main_thread().ident:
+        return None
+    if not any(callable(_getsignal(number)) for number in _RAISING):
+        return None
+    return signal.pthread_sigmask(signal.SIG_BLOCK, ())
+
+
+_getsignal: Any = sys.modules["_signal"].getsignal  # without making enumeration members of it
+_RAISING = tuple(
+    int(getattr(signal, name))
+    for name in ("SIGALRM", "SIGVTALRM", "SIGPROF", "SIGUSR1", "SIGUSR2", "SIGTERM", "SIGHUP")
+    if hasattr(signal, name)
+)
 
 
 class Lines(io.TextIOBase):
@@ -182,6 +209,10 @@ class Lines(io.TextIOBase):
     def errors(self) -> str:  # type: ignore[override]
         return "backslashreplace" if self.facts is None else self.facts[2]
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Be the stream of that name wherever it is sent."""
+        return _stream, (self._name,)
+
     def writable(self) -> bool:
         return True
 
@@ -226,8 +257,15 @@ class Lines(io.TextIOBase):
                 writer = WholeWriter(1 if self._name == "stdout" else 2)
             else:
                 return
-        with suppress(OSError):  # the reader is gone: a print is not worth a task
+        try:
             writer.write(_encoded(text, self.encoding, self.errors))
+        except OSError as error:  # the reader is gone: a print is not worth a task
+            if error.errno is None:  # a TimeoutError of a signal handler's
+                raise
+
+
+def _stream(name: str) -> Any:
+    return getattr(sys, name)
 
 
 class _Bytes(io.RawIOBase):
@@ -246,6 +284,12 @@ class _Bytes(io.RawIOBase):
             self._decoder = codecs.getincrementaldecoder(self._encoding)("surrogateescape")
         self._lines.write(self._decoder.decode(bytes(data)))
         return len(data)
+
+    def flush(self) -> None:
+        self._lines.flush()
+
+    def fileno(self) -> int:
+        return self._lines.fileno()
 
 
 def descriptor_of(stream: object) -> StreamFacts | None:

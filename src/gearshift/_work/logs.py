@@ -298,8 +298,11 @@ def _is_end(logger: logging.Logger) -> bool:
 
 
 def has_handlers() -> bool:
-    """Return whether the root logger has any but ours."""
-    return any(not isinstance(handler, _Relay) for handler in logging.root.handlers)
+    """Return whether the root logger has any, here or, where this is a worker, in its parent."""
+    return any(
+        not isinstance(handler, _Relay) or handler.is_configured
+        for handler in logging.root.handlers
+    )
 
 
 def _mind_basic_config() -> None:

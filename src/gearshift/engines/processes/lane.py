@@ -6,6 +6,7 @@ All of its state is guarded by the pool's lock: whichever lane is polled moves t
 from __future__ import annotations
 
 import itertools
+import time
 from collections import Counter, deque
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -34,6 +35,12 @@ if TYPE_CHECKING:
 __all__ = ["Part", "ProcessLane"]
 
 _NUMBERS = itertools.count(1)
+_SAY_SECONDS = 0.1  # for which handlers of what workers say hold up the consumer, and interrupts
+_HELD_SECONDS = 1.0  # for which an outcome waits until what its worker said before is said
+_BUSY_SECONDS = (
+    0.1  # the same where another thread's handler is at it, which may wait for the outcome
+)
+_LOOK_SECONDS = 0.02  # between two looks at that
 _SHUT = "this ProcessExecutor was shut down while a run was using it"
 
 
@@ -87,6 +94,7 @@ class ProcessLane:
         self._traits = traits
         self._pool = pool
         self._news: list[Settled | Returned] = []
+        self._held: list[tuple[deque[bytes], float, Settled]] = []  # see `settle`
         self._inside = 0  # parts that wait or are with a worker
         self._round = 1
         self._is_closed = False
@@ -135,24 +143,28 @@ class ProcessLane:
             RunClosedError: The engine was shut down, and killed what ran.
             WorkerDiedError: No worker can be had any more.
         """
-        with self._pool.lock:
+        pool, hearing = self._pool, self._pool.hearing
+        with pool.lock:
             self._is_polled = True
             try:
-                self._pool.pump()
+                pool.pump()
             finally:
                 self._is_polled = False
-            if self._pool.has_to_say:
+        hearing.say(time.monotonic() + _SAY_SECONDS)
+        with pool.lock:
+            if self._held:
+                self._release()
+            if hearing.is_pending:
                 self.wakeup.set()
-                return ()  # what a task said comes before its outcome
             if self._news:
-                if self._pool.death:
+                if pool.death:
                     self.wakeup.set()  # the death has its turn after this news
                 return tuple(self._news)
-        if self._is_closed:
+        if self._is_closed or self._held:
             return ()
-        if self._pool.death:
-            raise WorkerDiedError(self._pool.death)
-        if self._pool.is_closed and self._inside:
+        if pool.death:
+            raise WorkerDiedError(pool.death)
+        if pool.is_closed and self._inside:
             raise RunClosedError(_SHUT)
         return ()
 
@@ -167,6 +179,8 @@ class ProcessLane:
 
     def deadline(self) -> float | None:
         """Return when a queued chunk is to be taken back; the keeper watches time-outs."""
+        if self._held:
+            return time.monotonic() + _LOOK_SECONDS
         return self._pool.look_at
 
     def work(self, seconds: float) -> None:
@@ -196,12 +210,28 @@ class ProcessLane:
 
     # What the pool calls, under its lock
 
-    def settle(self, part: Part, settled: Settled) -> None:
-        """Take outcomes."""
+    def settle(self, part: Part, settled: Settled, heard: deque[bytes]) -> None:
+        """Take outcomes; what their worker said before comes first, but not for ever."""
         part.at = settled.first + len(settled.values)
-        self._news.append(settled)
+        if heard:
+            self._held.append((heard, time.monotonic() + _HELD_SECONDS, settled))
+        else:
+            self._news.append(settled)
         if not self._is_polled:  # else it sees for itself
             self.wakeup.set()
+
+    def _release(self) -> None:
+        """Give out what was held back, as far as all before it is said, or takes too long."""
+        now = time.monotonic()
+        hearing = self._pool.hearing
+        if hearing.is_busy and not hearing.is_telling:
+            now += _HELD_SECONDS - _BUSY_SECONDS
+        held, self._held = self._held, []
+        for heard, until, settled in held:
+            if not heard or hearing.is_telling or now >= until:  # telling: a handler waits for it
+                self._news.append(settled)
+            else:
+                self._held.append((heard, until, settled))
 
     def returned(self, part: Part, first: int, count: int) -> None:
         """Take items back that a worker has not run: it leaves, or the run has no more use for them."""

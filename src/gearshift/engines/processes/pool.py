@@ -29,9 +29,9 @@ from typing import TYPE_CHECKING, Any
 
 from gearshift._work.logs import sendable
 from gearshift._work.pickling import dumps
-from gearshift._work.replay import replay
 from gearshift.engines.processes import keeper, wire
 from gearshift.engines.processes.deaths import how
+from gearshift.engines.processes.hearing import Hearing
 from gearshift.engines.processes.packing import Packed, unpack_outcomes
 from gearshift.engines.processes.shelf import Shelf, gone_frame
 from gearshift.engines.processes.slots import KEPT_BYTES, Arena, Inbox, Outbox, Placed, ranges_of
@@ -56,8 +56,9 @@ _PIPE_BYTES = 1 << 20
 _JOINED_BYTES = 1 << 16  # to copy so much is cheaper than another system call
 _MOST_EARLY_DEATHS = 2  # in a row and beside one of each worker, of those that never got to a task
 _KILL_SECONDS = 1.0  # for which an end that does not wait still looks whether it is over
-_SAY_SECONDS = 0.1  # for which handlers of what workers say hold up everybody else, and interrupts
+_SAY_SECONDS = 0.1  # for which handlers of what workers say hold up an end, and interrupts
 _LONG_SECONDS = 0.005  # that a part runs before the one behind it goes to an idle worker
+_MOST_HEARD = 10_000  # frames of a worker that wait while a handler runs
 _STDERR = 2
 _REPLACED = {  # why a worker is, in the report
     wire.CRASHED: "died",
@@ -81,6 +82,7 @@ class _Worker:
         self.name = f"process {pid}"
         self.to_fd, self.from_fd = fds
         self.reader = FrameReader()
+        self.heard: deque[bytes] = deque()  # what it said, as far as that is not said here
         self.queue: deque[Part] = deque()  # the first is being run
         self.jobs: set[int] = set()
         self.shared: set[str] = set()  # keys that it knows
@@ -122,8 +124,7 @@ class Pool:
         self._has_left = False  # all of them have
         self._is_waited = False
         self._is_closed = False
-        self._heard: deque[bytes] = deque()  # what is to be said yet
-        self._is_saying = False
+        self.hearing: Hearing = Hearing()
         self._pid = os.getpid()
         self._arena = Arena.make()
         self.shelf: Shelf = Shelf(self._arena)
@@ -224,24 +225,13 @@ class Pool:
     # The pump
 
     def pump(self) -> None:
-        """Move everything that can be moved without waiting.
-
-        Raises:
-            BaseException: A handler of what workers say interrupts, or exits.
-        """
-        self._say(time.monotonic() + _SAY_SECONDS)
+        """Move everything that can be moved without waiting."""
         if self._is_closed or self._is_leaving:
             return
-        if not self.has_to_say:  # else workers wait, too: what is heard is bounded by their pipes
-            self._move(0.0)
+        self._move(0.0)
+        if not self._is_closed:
             self.assign()
-            self._say(time.monotonic() + _SAY_SECONDS)
-        self._end_if_idle()
-
-    @property
-    def has_to_say(self) -> bool:
-        """Whether something that was said before the lanes' news is still to be said here."""
-        return bool(self._heard) and not self._is_saying
+            self._end_if_idle()
 
     def _move(self, seconds: float) -> None:
         """Read what is there to be read, and write what can be written; wait so long for either."""
@@ -261,24 +251,6 @@ class Pool:
             elif worker.is_full:  # it is gone; the keeper tells
                 worker.unsent.clear()
                 self._go_on_writing(worker)
-
-    def _say(self, until: float) -> None:
-        """Say here what workers said.
-
-        Raises:
-            BaseException: A handler interrupts, or exits; the rest is said the next time.
-        """
-        if self._is_saying or not self._heard:  # saying: a handler runs something on this pool
-            return
-        self._is_saying = True
-        try:
-            while self._heard and time.monotonic() < until:
-                replay(self._heard.popleft())
-        finally:
-            self._is_saying = False
-            if self._heard:  # of which no descriptor tells
-                for lane in self._lanes:
-                    lane.wakeup.set()
 
     def assign(self) -> None:
         """Give waiting parts to the workers that have the least, one lane after another."""
@@ -406,6 +378,8 @@ class Pool:
 
     def _read(self, worker: _Worker, *, is_last: bool = False) -> None:
         """Take what a worker has written; all of it where it has ended."""
+        if not is_last and self._is_behind(worker):
+            return
         size = _SMALL_BYTES  # the buffer for a large read is made, and given back, each time
         while not self._is_closed:
             try:
@@ -422,13 +396,20 @@ class Pool:
             frames = worker.reader.frames
             while frames:
                 self._take(worker, frames.popleft())
-            if len(data) < size or (self._heard and not is_last):
+            if len(data) < size or (not is_last and self._is_behind(worker)):
                 return
             size = _READ_BYTES
 
+    def _is_behind(self, worker: _Worker) -> bool:
+        """Whether a worker is to wait, since what it said is not said here yet.
+
+        While a handler runs it may go on for long: the handler may wait for its outcomes.
+        """
+        return len(worker.heard) > (_MOST_HEARD if self.hearing.is_busy else 0)
+
     def _take(self, worker: _Worker, frame: Frame) -> None:
         if frame.kind == wire.SAID:
-            self._heard.append(frame.body)
+            self.hearing.hear(worker.heard, frame.body)
         elif self._is_leaving:
             pass  # its lane has gone
         elif frame.kind == wire.READY:
@@ -441,7 +422,7 @@ class Pool:
             part = worker.queue[0]
             if frame.kind == wire.PART:
                 settled, is_last = self._settled(worker, part, frame)
-                part.lane.settle(part, settled)
+                part.lane.settle(part, settled, worker.heard)
             else:
                 is_last = True
                 part.lane.returned(part, frame.first, marshal.loads(frame.meta))
@@ -580,45 +561,61 @@ class Pool:
 
     def end(self, *, kill: bool, wait: bool = False) -> None:
         """Begin to end: when nothing is under way any more, or now; with `wait`, `wait_ended` follows."""
-        with interrupts_held(), self.lock:
-            self._is_ending = True
-            self._is_waited = self._is_waited or wait
-            if kill:
-                until = time.monotonic() + _KILL_SECONDS
-                self._leave(kill=True)
-                try:
-                    self._hear_out(until)
-                finally:
-                    self._close()
-                    if not self._is_saying:
-                        self._heard.clear()
+        until = time.monotonic() + _KILL_SECONDS
+        with interrupts_held():
+            with self.lock:
+                self._is_ending = True
+                self._is_waited = self._is_waited or wait
+                if kill:
+                    self._leave(kill=True)
+                else:
+                    self._end_if_idle()
+            if not kill:
+                if not self._is_waited:
+                    self.hearing.say(until)
+                return
+            try:
+                self._hear_out(until)
+            finally:
+                self._finish()
                 while not _is_reaped(self._keeper) and time.monotonic() < until:
                     time.sleep(0.0005)
-            else:
-                self._end_if_idle()
 
     def wait_ended(self) -> None:
         """Return when no process is left."""
         while True:
-            with interrupts_held(), self.lock:
-                self.pump()
-                if self._is_closed or self._is_leaving:
-                    break
-            if not self._heard:
+            with interrupts_held():
+                with self.lock:
+                    self.pump()
+                self.hearing.say(time.monotonic() + _SAY_SECONDS)
+            if self._is_closed or self._is_leaving:
+                break
+            if not self.hearing.is_pending:
                 with suppress(ValueError):  # another thread has ended it at this moment
-                    watched = (
-                        select.poll()
-                    )  # not select(): it cannot watch descriptors from 1,024 on
+                    watched = select.poll()  # not select(): it cannot watch descriptors from 1,024
                     watched.register(self._epoll, select.POLLIN)
                     watched.poll(1000)
-        while not self._is_closed:
-            with interrupts_held(), self.lock:
-                if self._hear_out(time.monotonic() + _SAY_SECONDS):
-                    self._close()
-        with suppress(ChildProcessError):
-            if self._keeper in _TO_REAP:
-                os.waitpid(self._keeper, 0)
-                _TO_REAP.discard(self._keeper)
+        try:
+            while not self._is_closed:
+                with interrupts_held():
+                    if self._hear_out(time.monotonic() + _SAY_SECONDS):
+                        with self.lock:
+                            self._close()
+        except BaseException:  # of a handler: nobody may ask again
+            self._finish()
+            raise
+        finally:
+            if self._is_closed and self._keeper in _TO_REAP:
+                with suppress(ChildProcessError):
+                    os.waitpid(self._keeper, 0)
+                    _TO_REAP.discard(self._keeper)
+
+    def _finish(self) -> None:
+        """Let go of everything, said or not."""
+        with self.lock:
+            self._close()
+        if not self.hearing.is_busy:
+            self.hearing.forget()
 
     def _end_if_idle(self) -> None:
         if not self._is_ending or self._is_leaving or self._is_closed:
@@ -627,7 +624,6 @@ class Pool:
         if is_idle and not any(worker.queue for worker in self._workers.values()):
             self._leave(kill=False)
             if not self._is_waited:
-                self._say(time.monotonic() + _KILL_SECONDS)
                 self._close()
 
     def _leave(self, *, kill: bool) -> None:
@@ -657,12 +653,16 @@ class Pool:
             Whether they are all gone, and what they said is said.
         """
         while not self._is_closed and (seconds := until - time.monotonic()) > 0:
-            if self.has_to_say:
-                self._say(until)
+            if self.hearing.is_pending:
+                self.hearing.say(until)
+            elif self.hearing.is_busy and not self.hearing.is_telling:
+                time.sleep(min(seconds, 0.005))  # another thread says it
             elif self._has_left:
                 return True
             else:
-                self._move(seconds)
+                with self.lock:
+                    if not self._is_closed:
+                        self._move(seconds)
         return self._is_closed
 
     def _close(self) -> None:

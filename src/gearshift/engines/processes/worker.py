@@ -364,7 +364,7 @@ class _Worker:
         """
         if os.getpid() != self._pid:
             raise ForeignProcessError
-        with suppress(OSError), self._stamps.paused(self._slot):  # OSError: the parent is gone
+        with suppress(BrokenPipeError), self._stamps.paused(self._slot):  # the parent is gone
             self._write(wire.SAID, body=frame)
 
     def _write(
