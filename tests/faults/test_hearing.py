@@ -138,7 +138,7 @@ def test_slow_handler_does_not_hold_up_an_end_that_kills() -> None:
     """)
 
 
-def test_record_is_heard_before_the_outcome_of_its_item_however_slow_the_handler() -> None:
+def test_record_is_heard_before_the_outcome_of_its_item_also_with_a_slow_handler() -> None:
     run_heard("""
         def at(record):
             time.sleep(0.02)

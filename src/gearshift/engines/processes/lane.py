@@ -36,7 +36,7 @@ __all__ = ["Part", "ProcessLane"]
 
 _NUMBERS = itertools.count(1)
 _SAY_SECONDS = 0.1  # for which handlers of what workers say hold up the consumer, and interrupts
-_HELD_SECONDS = 1.0  # for which an outcome waits until what its worker said before is said
+_HELD_SECONDS = 10.0  # for which an outcome waits until what its worker said before is said
 _BUSY_SECONDS = (
     0.1  # the same where another thread's handler is at it, which may wait for the outcome
 )
