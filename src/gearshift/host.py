@@ -6,18 +6,27 @@ system only; nothing is cached, because affinity and quotas change while a progr
 
 from __future__ import annotations
 
+import _thread
 import math
 import os
 import signal
 import sys
 import threading
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from types import FrameType
 
-__all__ = ["affinity_cores", "cgroup_cores", "cores", "interrupts_held", "run_delay_seconds"]
+__all__ = [
+    "affinity_cores",
+    "cgroup_cores",
+    "cores",
+    "interrupts_held",
+    "interrupts_postponed",
+    "run_delay_seconds",
+]
 
 _CGROUP_ROOT = Path("/sys/fs/cgroup")
 _SCHEDSTAT = Path("/proc/thread-self/schedstat")
@@ -133,3 +142,22 @@ class interrupts_held:  # noqa: N801 - used like a function
 
     def _note(self, _signum: int, frame: FrameType | None) -> None:
         self._frame = frame if frame is not None else sys._getframe()  # noqa: SLF001 - any frame will do
+
+
+class interrupts_postponed(interrupts_held):  # noqa: N801 - used like a function
+    """Hold a Ctrl-C back while a finalizer runs, where CPython would drop it, and send it anew then."""
+
+    __slots__ = ()
+
+    def __exit__(self, *_: object) -> None:
+        """Put the handler back; a signal comes again when the finalizer has returned."""
+        if self._previous is None:
+            return
+        _signal(_SIGINT, self._previous)
+        if self._frame is not None:
+            _thread.start_new_thread(_interrupt_soon, ())
+
+
+def _interrupt_soon() -> None:
+    time.sleep(0.001)
+    os.kill(os.getpid(), _SIGINT)

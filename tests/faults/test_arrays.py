@@ -7,8 +7,11 @@ import os
 import resource
 import signal
 import sys
+import threading
 import time
 import warnings
+from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -16,6 +19,7 @@ import pytest
 import gearshift as gs
 from gearshift._work.pickling import LARGE_BYTES
 from gearshift.engines import ProcessExecutor
+from gearshift.engines.processes import slots
 from gearshift.engines.processes.slots import Arena, Inbox, Outbox
 
 np = pytest.importorskip("numpy")
@@ -275,6 +279,129 @@ def test_arrays_go_through_the_pipe_where_there_is_no_shared_memory() -> None:
         assert "no shared memory" in str(warning.message)
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+
+class Sink:
+    path = ""
+
+    def __init__(self) -> None:
+        self.parts: list[Any] = []
+
+    def close(self) -> None:
+        time.sleep(0.2)
+        Path(Sink.path).write_text(" ".join(str(part[0]) for part in self.parts))
+
+
+sink = gs.per_worker(Sink)
+
+
+def keep_in_sink(array: Any, path: str) -> None:
+    Sink.path = path
+    sink().parts.append(array)
+
+
+@pytest.mark.parametrize("wait", [True, False])
+def test_worker_may_look_at_its_items_while_it_ends(tmp_path: Path, *, wait: bool) -> None:
+    path = tmp_path / "sink"
+    engine = ProcessExecutor(1)
+    list(gs.map(partial(keep_in_sink, path=str(path)), map(numbers, range(1, 5)), on=engine))
+    engine.shutdown(wait=wait)
+    until = time.monotonic() + 10
+    while not path.exists() and time.monotonic() < until:
+        time.sleep(0.01)
+    time.sleep(0.1)
+    assert path.read_text() == "1.0 2.0 3.0 4.0"
+    engine.shutdown()
+
+
+def test_no_memory_for_a_result_is_its_items_fault(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: object) -> Any:
+        raise MemoryError("no room")
+
+    with ProcessExecutor(1) as engine:
+        assert list(gs.map(abs, [-1], on=engine)) == [1]
+        with monkeypatch.context() as patched:
+            patched.setattr(Inbox, "_memory", fail)
+            got = list(gs.map(add_one, map(numbers, range(3)), on=engine, errors="return"))
+        assert [type(each.exception) for each in got] == [MemoryError] * 3
+        for _ in range(3):
+            back = list(gs.map(add_one, map(numbers, range(5)), on=engine))
+            assert [array[-1] for array in back] == [1, 2, 3, 4, 5]
+
+
+def test_no_memory_to_send_an_item_loses_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: object, **_options: object) -> Any:
+        raise MemoryError("no room")
+
+    with ProcessExecutor(1) as engine:
+        assert list(gs.map(abs, [-1], on=engine)) == [1]
+        with monkeypatch.context() as patched:
+            patched.setattr(Outbox, "place", fail)
+            with pytest.raises(MemoryError):
+                list(gs.map(add_one, map(numbers, range(3)), on=engine))
+        back = list(gs.map(add_one, map(numbers, range(5)), on=engine))
+        assert [array[-1] for array in back] == [1, 2, 3, 4, 5]
+
+
+@pytest.mark.parametrize("way", ["items", "results"])
+def test_warning_as_an_error_costs_the_run_and_not_the_engine(way: str) -> None:
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1 << 30, hard))
+    try:
+        with ProcessExecutor(1) as engine, warnings.catch_warnings():
+            warnings.simplefilter("error", RuntimeWarning)
+            function, items = (
+                (len, map(numbers, range(3))) if way == "items" else (numbers, range(3))
+            )
+            with pytest.raises(RuntimeWarning, match="no shared memory"):
+                list(gs.map(function, items, on=engine))
+            assert list(gs.map(len, map(numbers, range(3)), on=engine)) == [LARGE] * 3
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+
+def test_more_results_than_the_kernel_has_mappings_are_copied(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(slots, "_MOST_LIVE", 20)
+    with ProcessExecutor(2) as engine:
+        kept = list(gs.map(add_one, map(numbers, range(60)), on=engine, chunksize=1))
+        assert engine._pool is not None
+        assert len(arena_of(engine)._live) <= 20
+        assert [array[-1] for array in kept] == [item + 1.0 for item in range(60)]
+
+
+def test_interrupt_while_results_are_freed_is_not_swallowed() -> None:
+    with ProcessExecutor(1) as engine:
+        kept = list(gs.map(np.ones, [4_000_000] * 12, on=engine))
+    lost = 0
+    while kept:
+        timer = threading.Timer(0.0005, os.kill, (os.getpid(), signal.SIGINT))
+        try:
+            timer.start()
+            kept.pop()
+            timer.join()
+            time.sleep(0.02)
+        except KeyboardInterrupt:
+            timer.join()
+        else:
+            lost += 1
+    assert lost == 0
+
+
+def test_start_without_descriptors_leaves_none_behind() -> None:
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    engine = ProcessExecutor(2)
+    before = len(os.listdir("/proc/self/fd"))  # noqa: PTH208
+    resource.setrlimit(resource.RLIMIT_NOFILE, (before + 3, hard))
+    try:
+        with pytest.raises(OSError, match="open files"):
+            list(gs.map(abs, [-1], on=engine))
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    assert len(os.listdir("/proc/self/fd")) == before  # noqa: PTH208
+    assert list(gs.map(abs, [-1], on=engine)) == [1]
+    engine.shutdown()
 
 
 def placed_in(arena: Arena, value: int) -> tuple[Outbox, Any]:

@@ -94,7 +94,7 @@ class Consumer(threading.Thread):
 @pytest.mark.parametrize("copies", [True, False], ids=["copied at a fork", "as an older Linux"])
 def test_arrays_hold_what_they_should(monkeypatch: pytest.MonkeyPatch, *, copies: bool) -> None:
     if not copies:
-        monkeypatch.setattr(slots, "_is_copied", lambda *_: False)
+        monkeypatch.setattr(slots, "_POPULATE_WRITE", -1)
     with ProcessExecutor(3) as engine:
         consumers = [Consumer(seed, engine) for seed in range(3)]
         for each in consumers:

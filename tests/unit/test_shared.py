@@ -6,6 +6,9 @@ import gc
 import os
 import pickle
 import threading
+import time
+from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -160,3 +163,82 @@ def test_handle_pickles_with_its_value_and_is_rebuilt_once(monkeypatch: pytest.M
 def test_small_python_values_are_shared_as_well(engine: ProcessExecutor) -> None:
     handle = gs.shared({"a": [1, 2]})
     assert list(gs.map(lambda _: handle.value["a"], range(3), on=engine)) == [[1, 2]] * 3
+
+
+def look(job: tuple[gs.Shared[Any], int]) -> tuple[gs.Shared[Any], int]:
+    job[0].value[0]
+    return job
+
+
+def total(job: tuple[gs.Shared[Any], int]) -> float:
+    return float(job[0].value.sum())
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_handle_that_comes_back_from_a_task_is_as_good_as_the_first(workers: int) -> None:
+    with ProcessExecutor(workers) as engine:
+        handle = gs.shared(np.ones(LARGE))
+        jobs = [(handle, number) for number in range(4)]
+        del handle
+        for _ in range(3):
+            jobs = list(gs.map(look, jobs, on=engine))
+            gc.collect()
+            assert list(gs.map(total, jobs * 3, on=engine)) == [LARGE] * 12
+
+
+def look_in_a_child(handle: gs.Shared[Any], path: str) -> None:
+    value = handle.value
+    if os.fork() == 0:
+        until = time.monotonic() + 30
+        while not Path(path + ".gate").exists() and time.monotonic() < until:
+            time.sleep(0.005)
+        Path(path).write_text(f"{value[0]} {value[-1]}")
+        os._exit(0)
+
+
+@pytest.mark.parametrize("ends", ["the pool", "the worker and the handle"])
+def test_child_of_a_task_goes_on_reading_when_nobody_else_does(tmp_path: Path, ends: str) -> None:
+    path = str(tmp_path / "read")
+    most = 1 if ends != "the pool" else None
+    with ProcessExecutor(1, max_tasks_per_worker=most) as engine:
+        handle = gs.shared(np.full(LARGE, 7.0))
+        list(gs.map(partial(look_in_a_child, path=path), [handle], on=engine))
+        if ends != "the pool":
+            del handle
+            gc.collect()
+            for _ in range(3):
+                list(gs.map(abs, [1, 2], on=engine))
+            Path(path + ".gate").touch()
+            wait_for(path)
+    Path(path + ".gate").touch()
+    assert wait_for(path) == "7.0 7.0"
+
+
+def wait_for(path: str) -> str:
+    until = time.monotonic() + 30
+    while time.monotonic() < until:
+        if Path(path).exists() and (text := Path(path).read_text()):
+            return text
+        time.sleep(0.005)
+    pytest.fail("nothing was read")
+
+
+def test_submitted_calls_let_go_of_what_they_shared() -> None:
+    with ProcessExecutor(1) as engine:
+        for number in range(8):
+            handle = gs.shared(np.full(LARGE, number))
+            assert engine.submit(total, (handle, 0)).result() == number * LARGE
+            del handle
+            gc.collect()
+            assert megabytes(engine) < 25  # the last three
+
+
+def test_value_of_an_item_that_cannot_be_sent_is_its_fault() -> None:
+    good, bad = gs.shared(1), gs.shared(threading.Lock())
+    with ProcessExecutor(1) as engine:
+        got: list[Any] = list(
+            gs.map(lambda h: h.value, [good, bad, good], on=engine, errors="return")
+        )
+    assert [got[0], got[2]] == [1, 1]
+    assert got[1].index == 1
+    assert isinstance(got[1].exception, gs.TransportError)

@@ -73,7 +73,8 @@ class Hearing:
             replay(queue[0])
         finally:
             with self._guard:
-                queue.popleft()  # not before it was said: see `ProcessLane.settle`
+                if queue:  # else it was forgotten meanwhile
+                    queue.popleft()  # not before it was said: see `ProcessLane.settle`
                 if queue:
                     self._speakers.append(queue)
 

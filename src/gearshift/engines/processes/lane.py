@@ -23,7 +23,7 @@ from gearshift.facts import Chunk, Fault, Returned, Settled
 from gearshift.host import interrupts_held
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Sequence
+    from collections.abc import Sequence
 
     from gearshift._work.shared import Shared
     from gearshift.engines.base import Job, Wakeup
@@ -37,9 +37,7 @@ __all__ = ["Part", "ProcessLane"]
 _NUMBERS = itertools.count(1)
 _SAY_SECONDS = 0.1  # for which handlers of what workers say hold up the consumer, and interrupts
 _HELD_SECONDS = 10.0  # for which an outcome waits until what its worker said before is said
-_BUSY_SECONDS = (
-    0.1  # the same where another thread's handler is at it, which may wait for the outcome
-)
+_BUSY_SECONDS = 0.1  # the same where another thread's handler is at it, and may wait for it
 _LOOK_SECONDS = 0.02  # between two looks at that
 _SHUT = "this ProcessExecutor was shut down while a run was using it"
 
@@ -87,7 +85,7 @@ class ProcessLane:
         self.timeout: float = job.task_timeout or 0.0
         with noting() as found:
             self.packed: bytes = pack_task(Task(job.function, star=job.star, seed=job.seed)).data
-        self._handles = {handle.key: handle for handle in found}  # kept while it runs
+        self.shared: dict[str, Shared[Any]] = {handle.key: handle for handle in found}
         self.waiting: deque[Part] = deque()
         self.replaced: Counter[str] = Counter()  # workers, by why
         self._job = job
@@ -106,11 +104,6 @@ class ProcessLane:
             if self.timeout:
                 pool.watch(self.timeout)
 
-    @property
-    def shared(self) -> Collection[str]:
-        """Keys of what its function and items share."""
-        return self._handles
-
     # What the run calls
 
     def room(self) -> int:
@@ -127,10 +120,9 @@ class ProcessLane:
         """
         if self._pool.is_ending:
             raise RunClosedError(_SHUT)
-        ranges, faults, found = pack_items(chunk)
+        ranges, faults = pack_items(chunk, self._share)
         with self._pool.lock:
             self._refuse(faults)
-            self._share(found)
             for first, items, packed in ranges:
                 self.waiting.append(Part(self, first, items, packed, first, self._round))
                 self._inside += 1
@@ -144,6 +136,7 @@ class ProcessLane:
             WorkerDiedError: No worker can be had any more.
         """
         pool, hearing = self._pool, self._pool.hearing
+        pool.warn()
         with pool.lock:
             self._is_polled = True
             try:
@@ -274,19 +267,20 @@ class ProcessLane:
             self.wakeup.set()
             return
         items = part.items[first - part.first : stop - part.first]
-        ranges, faults, found = pack_items(Chunk(first, items))
+        ranges, faults = pack_items(Chunk(first, items), self._share)
         self._refuse(faults)  # what could be pickled once may have changed since
-        self._share(found)
         for start, these, packed in reversed(ranges):
             self.waiting.appendleft(Part(self, start, these, packed, start, self._round))
             self._inside += 1
 
-    def _share(self, found: Sequence[Shared[Any]]) -> None:
-        """Have what items share at hand; the function's workers get it, too."""
-        for handle in found:
-            if handle.key not in self._handles:
-                self._pool.shelf.put(handle)
-                self._handles[handle.key] = handle
+    def _share(self, handle: Shared[Any]) -> None:
+        """Have what an item shares at hand.
+
+        Raises:
+            TransportError: It cannot be pickled.
+        """
+        with self._pool.lock:
+            self._pool.shelf.put(handle)
 
     def _refuse(self, faults: dict[int, Fault]) -> None:
         """Settle items that cannot be pickled."""

@@ -25,7 +25,7 @@ from gearshift.errors import TransportError
 from gearshift.facts import Fault
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from gearshift._work.shared import Shared
     from gearshift.facts import Chunk, Settled
@@ -52,30 +52,33 @@ class Packed:
         sizes: Bytes of each, -1 for one that could not be made; None where one has all values.
         buffers: What the pickles need besides, in order.
         counts: How many of them each pickle needs; empty where none does, or one has all values.
+        shared: Handles that the pickles refer to, by key.
     """
 
     data: bytes
     sizes: tuple[int, ...] | None = None
     buffers: list[pickle.PickleBuffer] = field(default_factory=list)
     counts: tuple[int, ...] = ()
+    shared: Mapping[str, Shared[Any]] = field(default_factory=dict)
 
 
 def pack_items(
-    chunk: Chunk,
-) -> tuple[list[tuple[int, Sequence[Any], Packed]], dict[int, Fault], list[Shared[Any]]]:
+    chunk: Chunk, share: Callable[[Shared[Any]], object]
+) -> tuple[list[tuple[int, Sequence[Any], Packed]], dict[int, Fault]]:
     """Pickle a chunk.
 
     Args:
         chunk: The items.
+        share: Told of each handle of a shared value; what it raises is the item's fault.
 
     Returns:
         First index, items and what they are packed to, for ranges of consecutive items that
-        can be sent; a fault, by index, for each item that cannot; and what they share.
+        can be sent; and a fault, by index, for each item that cannot.
     """
     buffers: list[pickle.PickleBuffer] = []
     whole = dumps_plain(chunk.items, buffers)
     if whole is not None:
-        return [(chunk.first, chunk.items, Packed(whole, None, buffers))], {}, []
+        return [(chunk.first, chunk.items, Packed(whole, None, buffers))], {}
     ranges: list[tuple[int, Sequence[Any], Packed]] = []
     faults: dict[int, Fault] = {}
     begun = 0
@@ -85,18 +88,17 @@ def pack_items(
             items = chunk.items[begun:stop]
             ranges.append((chunk.first + begun, items, maker.packed()))
 
-    maker = _Maker()
-    with noting() as found:
-        for place, item in enumerate(chunk.items):
-            try:
-                maker.add(item)
-            except BaseException as exception:
-                index = chunk.first + place
-                faults[index] = Fault(transport_error(f"item {index}", item, exception))
-                close_range(place)
-                maker, begun = _Maker(), place + 1
+    maker = _Maker(share)
+    for place, item in enumerate(chunk.items):
+        try:
+            maker.add(item)
+        except BaseException as exception:
+            index = chunk.first + place
+            faults[index] = Fault(transport_error(f"item {index}", item, exception))
+            close_range(place)
+            maker, begun = _Maker(share), place + 1
     close_range(len(chunk.items))
-    return ranges, faults, found
+    return ranges, faults
 
 
 def pack_outcomes(
@@ -131,7 +133,9 @@ def pack_outcomes(
 class _Maker:
     """Puts values together, each in a pickle of its own."""
 
-    def __init__(self) -> None:
+    def __init__(self, share: Callable[[Shared[Any]], object] | None = None) -> None:
+        self._share = share
+        self._shared: dict[str, Shared[Any]] = {}
         self._pieces: list[bytes] = []
         self._sizes: list[int] = []
         self._buffers: list[pickle.PickleBuffer] = []
@@ -145,13 +149,23 @@ class _Maker:
         """
         count = len(self._buffers)
         try:
-            data = dumps_apart(value, self._buffers)
+            data = self._dumps(value)
         except BaseException:
             del self._buffers[count:]
             raise
         self._pieces.append(data)
         self._sizes.append(len(data))
         self._counts.append(len(self._buffers) - count)
+
+    def _dumps(self, value: Any) -> bytes:
+        if self._share is None:
+            return dumps_apart(value, self._buffers)
+        with noting() as found:
+            data = dumps_apart(value, self._buffers)
+        for handle in found:
+            self._share(handle)
+            self._shared[handle.key] = handle
+        return data
 
     def skip(self) -> None:
         """Have no value in one's place."""
@@ -161,7 +175,8 @@ class _Maker:
     def packed(self) -> Packed:
         """Return all of them."""
         counts = tuple(self._counts) if self._buffers else ()
-        return Packed(b"".join(self._pieces), tuple(self._sizes), self._buffers, counts)
+        data = b"".join(self._pieces)
+        return Packed(data, tuple(self._sizes), self._buffers, counts, self._shared)
 
 
 def unpack_each(

@@ -5,10 +5,10 @@
                     +-------- not begun, its worker is gone (keeper: DIED) +
 
 It has no thread: whichever lane is polled moves everything, under one lock, and wakes the
-lanes whose news it found. What workers said is said again last, when all is moved: handlers may
-raise, take long, and use this very pool. One epoll descriptor is readable when anything is to be done, the
-writing of a large chunk included, so that nobody ever blocks in a pipe. Over 400 lines
-because what it moves is one state, under one lock.
+lanes whose news it found. What workers said is said again after that, under no lock (`hearing`).
+One epoll descriptor is readable when anything is to be done, the writing of a large chunk included,
+so that nobody ever blocks in a pipe. Over 400 lines because what it moves is one state, under one
+lock.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ from gearshift.engines.processes.packing import Packed, unpack_outcomes
 from gearshift.engines.processes.shelf import Shelf, gone_frame
 from gearshift.engines.processes.slots import KEPT_BYTES, Arena, Inbox, Outbox, Placed, ranges_of
 from gearshift.engines.processes.wire import Died, FrameReader, Message, Stamps
-from gearshift.facts import Settled
+from gearshift.facts import Fault, Settled
 from gearshift.host import interrupts_held
 
 if TYPE_CHECKING:
@@ -125,17 +125,32 @@ class Pool:
         self._is_waited = False
         self._is_closed = False
         self.hearing: Hearing = Hearing()
+        self._control = -1
         self._pid = os.getpid()
         self._arena = Arena.make()
         self.shelf: Shelf = Shelf(self._arena)
-        self._has_noted_inline = self._arena.fd < 0 and sys.platform != "linux"
-        self._start(workers, duties, method)
-        self._epoll = select.epoll()
-        self._epoll.register(self._control, select.EPOLLIN)
+        self._inline_bytes = 0  # of buffers that had to go through the pipe
+        self._has_warned = sys.platform != "linux"  # there is no other way there
+        try:
+            self._start(workers, duties, method)
+            self._epoll.register(self._control, select.EPOLLIN)
+        except BaseException:  # no descriptors, or no process
+            self._abandon()
+            raise
         self._tell(Message(wire.WANT, workers))
+
+    def _abandon(self) -> None:
+        """Let go of what a start has got so far."""
+        self._arena.close()
+        for name in ("stamps", "_epoll"):
+            if hasattr(self, name):
+                getattr(self, name).close()
+        if self._control >= 0:
+            os.close(self._control)
 
     def _start(self, workers: int, duties: Duties, method: str) -> None:
         """Start the keeper."""
+        self._epoll = select.epoll()
         stamps_fd = wire.shared_file(Stamps.size_for(workers))
         self.stamps: Stamps = Stamps(stamps_fd, workers)
         kind = getattr(socket, "SOCK_SEQPACKET", socket.SOCK_STREAM)
@@ -190,7 +205,6 @@ class Pool:
 
     def add(self, lane: ProcessLane) -> None:
         """Take a lane in; called under the lock, as all that follow."""
-        self._take_down()
         self._lanes.append(lane)
 
     def watch(self, timeout: float) -> None:
@@ -205,12 +219,11 @@ class Pool:
                 if lane.number in worker.jobs:
                     worker.jobs.discard(lane.number)
                     self._write(worker, wire.header(wire.FORGET, lane.number))
-        self._take_down()
         self._end_if_idle()
 
     def _take_down(self) -> None:
         """Have workers let go of values of which no handle is left."""
-        for key in () if self.shelf.is_empty else self.shelf.take_gone():
+        for key in self.shelf.take_gone():
             for worker in self._workers.values():
                 if key in worker.shared:
                     worker.shared.discard(key)
@@ -255,6 +268,8 @@ class Pool:
     def assign(self) -> None:
         """Give waiting parts to the workers that have the least, one lane after another."""
         lanes = self._lanes
+        if self.shelf.has_gone and not self._is_leaving:
+            self._take_down()
         while self._workers and not self.death and not self._is_leaving:
             lane = next((lane for lane in lanes if lane.waiting), None)
             if lane is None and not self._take_back():
@@ -267,7 +282,8 @@ class Pool:
                     worker, least = each, length
             if worker is None:
                 return
-            self._give(worker, lane, lane.waiting.popleft())
+            self._give(worker, lane, lane.waiting[0])
+            lane.waiting.popleft()
             if len(lanes) > 1:
                 lanes.remove(lane)
                 lanes.append(lane)
@@ -298,11 +314,46 @@ class Pool:
         return False
 
     def _give(self, worker: _Worker, lane: ProcessLane, part: Part) -> None:
+        """Send a part, and before it what its worker does not know yet.
+
+        Raises:
+            MemoryError: Nothing is sent, and nothing has changed.
+        """
+        packed = part.packed
+        where: tuple[tuple[Any, ...], ...] = ()
+        body = [packed.data]
+        if packed.buffers:
+            placed, inline = worker.outbox.place(packed.buffers, len(packed.data))
+            self._note_inline(placed)
+            where = tuple(map(tuple, placed))
+            body += map(bytes, inline)  # their owner may change them before the pipe has taken them
+        parts = self._news_for(worker, lane, part)
+        number = 0
+        if worker.queue:
+            self._given[worker.slot] += 1
+            number = self._given[worker.slot]
+        freed = worker.inbox.take_freed()
+        meta = marshal.dumps(
+            (part.count, part.round, number, packed.sizes, packed.counts, where, freed)
+        )
+        size = sum(map(len, body))
+        parts += [wire.header(wire.CHUNK, lane.number, part.first, len(meta), size), meta]
+        part.number = number
+        part.sent_bytes += sum(each[1] for each in where)
+        packed.buffers = []
+        worker.queue.append(part)
+        if size < _JOINED_BYTES:
+            self._write(worker, b"".join((*parts, *body)))
+        else:
+            self._write(worker, b"".join(parts), *body)
+
+    def _news_for(self, worker: _Worker, lane: ProcessLane, part: Part) -> list[bytes]:
+        """Return the frames that a worker needs before a part, and take them for sent."""
         parts: list[bytes] = []
         if worker.ears is not self.ears:
             worker.ears = self.ears
             parts += [wire.header(wire.EARS, 0, 0, 0, len(self._packed_ears)), self._packed_ears]
-        for key in lane.shared:
+        for key in (*lane.shared, *part.packed.shared):
             if key not in worker.shared:
                 worker.shared.add(key)
                 parts += self.shelf.frames(key, worker.pid)
@@ -311,39 +362,20 @@ class Pool:
             meta = marshal.dumps((lane.timeout,))
             parts += [wire.header(wire.JOB, lane.number, 0, len(meta), len(lane.packed)), meta]
             parts.append(lane.packed)
-        if worker.queue:
-            self._given[worker.slot] += 1
-            part.number = self._given[worker.slot]
-        worker.queue.append(part)
-        packed = part.packed
-        where: tuple[tuple[Any, ...], ...] = ()
-        inline: list[memoryview] = []
-        if packed.buffers:
-            placed, inline = worker.outbox.place(packed.buffers, len(packed.data))
-            part.sent_bytes += sum(each.size for each in placed)
-            packed.buffers = []
-            self._note_inline(placed)
-            where = tuple(map(tuple, placed))
-        freed = worker.inbox.take_freed()
-        meta = marshal.dumps(
-            (part.count, part.round, part.number, packed.sizes, packed.counts, where, freed)
-        )
-        data = packed.data
-        size = len(data) + sum(map(len, inline)) if inline else len(data)
-        parts += [wire.header(wire.CHUNK, lane.number, part.first, len(meta), size), meta]
-        if size < _JOINED_BYTES:
-            self._write(worker, b"".join((*parts, data, *inline)))
-        else:  # what is inline is copied: its owner may change it before the pipe has taken it
-            self._write(worker, b"".join(parts), data, *map(bytes, inline))
+        return parts
 
     def _note_inline(self, placed: Sequence[Placed]) -> None:
-        """Say once that buffers go through the pipe."""
-        if placed[0].is_inline and not self._has_noted_inline:
-            self._has_noted_inline = True
-            size = sum(count for _, count in placed[0].spans)
+        """Note that buffers go through the pipe."""
+        if placed[0].is_inline and not self._inline_bytes:
+            self._inline_bytes = sum(count for _, count in placed[0].spans)
+
+    def warn(self) -> None:
+        """Say once that buffers go through the pipe; not amid the sending, since a warning may raise."""
+        if self._inline_bytes and not self._has_warned:
+            self._has_warned = True
             warnings.warn(
-                f"no shared memory can be had for {size:,} bytes of arrays (ulimit -f, or memory): "
-                "they go through a pipe, which is slower",
+                f"no shared memory can be had for {self._inline_bytes:,} bytes of arrays (ulimit "
+                "-f, or memory): they go through a pipe, which is slower",
                 RuntimeWarning,
                 stacklevel=2,
             )
@@ -410,6 +442,8 @@ class Pool:
     def _take(self, worker: _Worker, frame: Frame) -> None:
         if frame.kind == wire.SAID:
             self.hearing.hear(worker.heard, frame.body)
+        elif frame.kind == wire.FREED:
+            self._take_freed(worker, marshal.loads(frame.meta))
         elif self._is_leaving:
             pass  # its lane has gone
         elif frame.kind == wire.READY:
@@ -433,18 +467,22 @@ class Pool:
     def _settled(self, worker: _Worker, part: Part, frame: Frame) -> tuple[Settled, bool]:
         """Return outcomes, rebuilt, and whether they are the part's last."""
         count, is_last, sizes, counts, where, freed, faults, *seconds = marshal.loads(frame.meta)
-        if freed:
-            worker.outbox.free(freed)
-            self.shelf.free(worker.pid, freed)
-        received_bytes = len(frame.body)
-        buffers: list[memoryview] = []
-        if where:
-            placed = [Placed(*each) for each in where]
+        self._take_freed(worker, freed)
+        placed = [Placed(*each) for each in where]
+        if placed:
             self._note_inline(placed)
-            received_bytes += sum(each.size for each in placed if not each.is_inline)
-            buffers = worker.inbox.views(placed, frame.body)
+        received_bytes = len(frame.body) + sum(each.size for each in placed if not each.is_inline)
         packed = Packed(frame.body, sizes, counts=counts)
-        values, failed = unpack_outcomes(frame.first, packed, buffers, faults)
+        values: Sequence[Any]
+        failed: dict[int, Fault]
+        try:
+            buffers = worker.inbox.views(placed, frame.body)
+            values, failed = unpack_outcomes(frame.first, packed, buffers, faults)
+        except (
+            Exception
+        ) as error:  # MemoryError: the worker is done with them, and cannot repeat it
+            values = [None] * count
+            failed = dict.fromkeys(range(frame.first, frame.first + count), Fault(error))
         assert len(values) == count
         sent_bytes, part.sent_bytes = part.sent_bytes, 0
         busy, cpu = seconds
@@ -452,6 +490,12 @@ class Pool:
             frame.first, values, failed, busy, cpu, worker.name, sent_bytes, received_bytes
         )
         return settled, is_last
+
+    def _take_freed(self, worker: _Worker, freed: Sequence[int]) -> None:
+        """Have slots again that a worker does not look at any more."""
+        if freed:
+            worker.outbox.free(freed)
+            self.shelf.free(worker.pid, freed)
 
     # The keeper's words
 
@@ -475,6 +519,14 @@ class Pool:
                     Inbox(self._arena, outcomes, kept_bytes=kept_bytes),
                     Outbox(self._arena, items, kept_bytes=kept_bytes),
                 )
+                if len(fds) < 2:  # noqa: PLR2004 - the kernel has cut what did not fit
+                    for fd in fds:
+                        os.close(fd)
+                    self._break(
+                        "a worker's pipes could not be opened: this program has as many files open "
+                        "as it may (ulimit -n)"
+                    )
+                    continue
                 pipes = fds[0], fds[1]
                 self._welcome(_Worker(message.a, message.b, pipes, self._first_ears, boxes))
             elif message.kind == wire.DIED:
@@ -687,13 +739,13 @@ class Pool:
                 if worker.to_fd >= 0:
                     os.close(worker.to_fd)
                 os.close(worker.from_fd)
-                if os.getpid() == self._pid:
+                if os.getpid() == self._pid:  # workers may still be there, and look at it
                     worker.outbox.close()
                     worker.inbox.close()
         self._lanes.clear()  # they hold us, and the wake-ups of their runs
         self.stamps.close()
         if os.getpid() == self._pid:
-            self.shelf.close()
+            self.shelf.close(is_read=not self._has_left)
             self._arena.leave()
         else:
             self._arena.close()
@@ -709,8 +761,8 @@ class Pool:
             self._epoll.unregister(worker.from_fd)
         with suppress(OSError):
             os.close(worker.from_fd)
-        worker.outbox.close()
-        worker.inbox.close()
+        worker.outbox.drop()
+        worker.inbox.drop()
         self.shelf.forget(worker.pid)
 
     def _tell(self, message: Message) -> None:

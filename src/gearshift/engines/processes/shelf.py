@@ -2,7 +2,8 @@
 
 lane: pickles a handle -> Shelf.put -> memory
 Shelf.frames --SHARE, before the chunk that needs it--> worker: attach -> arrays over that memory
-the handle is gone -> Shelf.dropped --SHARE--> worker: detach ... its arrays are gone -> Shelf.free
+no handle is left -> Shelf.take_gone --SHARE--> worker: detach
+Shelf.free <--FREED-- worker: the last of its arrays is gone
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ import marshal
 import pickle
 from collections import deque
 from typing import TYPE_CHECKING, Any
-from weakref import finalize
+from weakref import WeakSet, finalize
 
 from gearshift._work.faults import transport_error
 from gearshift._work.pickling import dumps_apart
@@ -31,12 +32,18 @@ SHARED_RANGE = 0  # of the arena; see `slots.ranges_of`
 
 
 class _Value:
-    """One value: where it is, and which workers may look at it."""
+    """One value: where it is, who holds it here, and which workers may look at it."""
 
     def __init__(self, placed: list[Placed], inline: list[bytes]) -> None:
         self.placed = placed
         self.inline = inline
+        self.handles: WeakSet[Shared[Any]] = WeakSet()
         self.readers: dict[int, set[int]] = {}  # offsets in use, by the worker's pid
+
+    @property
+    def offsets(self) -> set[int]:
+        """Of its slots."""
+        return {each.offset for each in self.placed if not each.is_inline}
 
 
 class Shelf:
@@ -46,13 +53,13 @@ class Shelf:
         """Begin without a value."""
         self._outbox = Outbox(arena, SHARED_RANGE, kept_bytes=0)
         self._values: dict[str, _Value] = {}
-        self._gone: deque[str] = deque()  # of which no handle is left here; from any thread
-        self._is_gone: set[str] = set()
+        self._gone: deque[str] = deque()  # of which a handle has gone; from any thread
+        self._unheld: list[_Value] = []  # of which none is left, and which are still read
 
     @property
-    def is_empty(self) -> bool:
-        """Whether nothing is shared."""
-        return not self._values
+    def has_gone(self) -> bool:
+        """Whether a handle has gone since `take_gone` was asked."""
+        return bool(self._gone)
 
     def put(self, handle: Shared[Any]) -> None:
         """Have a value in memory, unless it is there.
@@ -60,8 +67,19 @@ class Shelf:
         Raises:
             TransportError: It cannot be pickled.
         """
-        if handle.key in self._values:
-            return
+        value = self._values.get(handle.key)
+        if value is None:
+            value = self._values[handle.key] = self._placed(handle)
+        if handle not in value.handles:
+            value.handles.add(handle)
+            finalize(handle, self._gone.append, handle.key).atexit = False
+
+    def _placed(self, handle: Shared[Any]) -> _Value:
+        """Put a value into memory.
+
+        Raises:
+            TransportError: It cannot be pickled.
+        """
         buffers: list[pickle.PickleBuffer] = []
         try:
             data = dumps_apart(handle.value, buffers)
@@ -69,52 +87,54 @@ class Shelf:
             error = transport_error("a value of gs.shared", handle.value, exception)
             raise error from exception
         placed, inline = self._outbox.place([pickle.PickleBuffer(data), *buffers], 0)
-        self._values[handle.key] = _Value(placed, [bytes(each) for each in inline])
-        finalize(handle, self._gone.append, handle.key).atexit = False
+        return _Value(placed, [bytes(each) for each in inline])
 
     def frames(self, key: str, pid: int) -> list[bytes]:
         """Return what tells a worker of a value."""
         value = self._values[key]
-        value.readers[pid] = {each.offset for each in value.placed if not each.is_inline}
+        value.readers[pid] = value.offsets
         where: tuple[Any, ...] = tuple(map(tuple, value.placed))
         meta = marshal.dumps((key, where))
         size = sum(map(len, value.inline))
         return [wire.header(wire.SHARE, meta=len(meta), body=size), meta, *value.inline]
 
     def take_gone(self) -> list[str]:
-        """Return the keys of which no handle is left, once; their readers are to be told."""
-        gone = []
+        """Return the keys of which no handle is left, once; their readers are to be told.
+
+        Should one come back, its value is put anew, in other slots.
+        """
+        keys = set()
         while self._gone:
-            gone.append(self._gone.popleft())
-        self._is_gone.update(gone)
-        for key in gone:
-            self._free_if_unread(key)
+            keys.add(self._gone.popleft())
+        gone = [key for key in keys if key in self._values and not self._values[key].handles]
+        self._unheld += [self._values.pop(key) for key in gone]
+        self._free_unread()
         return gone
 
     def free(self, pid: int, offsets: Sequence[int]) -> None:
         """A worker does not look at these any more."""
-        for key, value in list(self._values.items()):
+        for value in (*self._values.values(), *self._unheld):
             if pid in value.readers:
                 value.readers[pid].difference_update(offsets)
-                self._free_if_unread(key)
+        self._free_unread()
 
     def forget(self, pid: int) -> None:
         """A worker is gone."""
-        for key, value in list(self._values.items()):
-            if value.readers.pop(pid, None) is not None:
-                self._free_if_unread(key)
+        for value in (*self._values.values(), *self._unheld):
+            value.readers.pop(pid, None)
+        self._free_unread()
 
-    def close(self) -> None:
-        """The pool is gone."""
-        self._values.clear()
-        self._outbox.close()
+    def close(self, *, is_read: bool) -> None:
+        """Let go of it, and give its memory back unless workers may still look at what is there."""
+        if is_read:
+            self._outbox.close()
+        else:
+            self._outbox.drop()
 
-    def _free_if_unread(self, key: str) -> None:
-        value = self._values[key]
-        if key in self._is_gone and not any(value.readers.values()):
-            del self._values[key]
-            self._is_gone.discard(key)
-            self._outbox.free([each.offset for each in value.placed if not each.is_inline])
+    def _free_unread(self) -> None:
+        for value in [each for each in self._unheld if not any(each.readers.values())]:
+            self._unheld.remove(value)
+            self._outbox.free(list(value.offsets))
 
 
 def gone_frame(key: str) -> bytes:

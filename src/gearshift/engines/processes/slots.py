@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from weakref import WeakSet, finalize, ref
 
 from gearshift.engines.processes import wire
+from gearshift.host import interrupts_postponed
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -45,6 +46,7 @@ _RANGE_BYTES = 1 << 38  # for what one process sends to another
 _FILE_BYTES = 1 << 62
 _ALIGNED = 64  # a cache line, and the widest vectors
 _MOST_MAPS = 4096  # that a receiver keeps of slots that it does not use
+_MOST_LIVE = 1 << 14  # slots in use here; Linux allows a process 65,530 mappings (vm.max_map_count)
 _INLINE = -1  # instead of an offset: the buffers come with the message
 _PUNCH = 0x01 | 0x02  # FALLOC_FL_KEEP_SIZE, FALLOC_FL_PUNCH_HOLE: fallocate(2)
 _MAP_FIXED = 0x10  # mmap(2)
@@ -79,9 +81,7 @@ class Arena:
     def __init__(self, fd: int) -> None:
         """Take over a descriptor, or -1: then there is none, and all goes with the messages."""
         self.fd: int = fd
-        self._live: set[int] = (
-            set()
-        )  # addresses of arrays in it; changed in one step, by any thread
+        self._live: set[int] = set()  # addresses of arrays; changed in one step, by any thread
         self._is_left = False
 
     @classmethod
@@ -228,13 +228,17 @@ class Outbox:
         """Give back the memory that nobody uses."""
         self._keep_at_most(0)
 
-    def close(self) -> None:
+    def drop(self) -> None:
         """Give back all memory: the reader is gone."""
+        self.close()
+        self._arena.punch(self._stop - _RANGE_BYTES, _RANGE_BYTES)
+
+    def close(self) -> None:
+        """Let go of what is mapped here; the reader may still look at what was placed."""
         for slot in [*self._used.values(), *(each for few in self._free.values() for each in few)]:
             _unmap(slot.address, slot.size)
         self._used.clear()
         self._free.clear()
-        self._arena.punch(self._stop - _RANGE_BYTES, _RANGE_BYTES)
 
     def _slot(self, size: int) -> _Slot:
         """Return a free one that is large enough.
@@ -317,27 +321,42 @@ class Inbox:
         self._is_private = is_private
         self._freed_bytes = 0
         self._live: dict[int, tuple[int, int, ref[Any]]] = {}  # address, size, array, by offset
-        self._retired: dict[int, int] = {}  # size, by offset: a forked child may still read these
         self._maps: dict[int, tuple[int, int]] = {}  # of those that are free
         self._is_closed = False
         _INBOXES.add(self)
 
     def views(self, placed: Sequence[Placed], message: bytes | bytearray) -> list[memoryview]:
         """Return buffers; a slot is free when the last in it is gone, with all that holds it."""
-        views = []
-        for each in placed:
-            if each.is_inline:
-                memory = memoryview(bytearray(message))
-            else:
-                try:
-                    memory = self._mapped(each.offset, each.size)
-                except OSError:  # there is no room for the mapping (ulimit -v)
-                    memory = memoryview(_read_all(self._arena.fd, each.offset, each.size))
-                    self.freed.append(each.offset)
-            views += [memory[start : start + count] for start, count in each.spans]
+        views: list[memoryview] = []
+        left = list(placed)
+        try:
+            while left:
+                memory = self._memory(left[0], message)
+                views += [memory[start : start + count] for start, count in left[0].spans]
+                del left[0]
+        except BaseException:  # MemoryError; the views that there are go, and their slots with them
+            self.freed.extend(each.offset for each in left if not each.is_inline)
+            raise
         return views
 
+    def _memory(self, placed: Placed, message: bytes | bytearray) -> memoryview:
+        if placed.is_inline:
+            return memoryview(bytearray(message))
+        try:
+            return self._mapped(placed.offset, placed.size)
+        except OSError:  # there is no room for the mapping (ulimit -v), or there are too many
+            data = _read_all(self._arena.fd, placed.offset, placed.size)
+            self.freed.append(placed.offset)
+            return memoryview(data)
+
     def _mapped(self, offset: int, size: int) -> memoryview:
+        """Return a slot as memory.
+
+        Raises:
+            OSError: There is no room for that.
+        """
+        if sum(len(inbox._live) for inbox in list(_INBOXES)) >= _MOST_LIVE:  # noqa: SLF001
+            raise OSError("there are too many mappings")
         with _fork_lock:
             address, _ = self._maps.pop(offset, (0, 0))
             if not address:
@@ -368,47 +387,46 @@ class Inbox:
         """
         for offset, (address, size, reference) in list(self._live.items()):
             array = reference()  # keeps it, and its address, meanwhile
-            if array is None or offset in self._retired:
+            if array is None:
                 continue
             if not self._is_private:
                 self._arena.make_private(address, offset, size)
-                if _is_copied(address, size):
-                    del self._live[offset]
-                    self._free(offset, size)
-                    self._arena.let_go(address)
-                    continue
-            self._retired[offset] = size
+            _copy_pages(address, size)
+            del self._live[offset]
+            self._free(offset, size)
+            self._arena.let_go(address)
 
-    def close(self) -> None:
+    def drop(self) -> None:
         """Give back all memory but what is in use: the writer is gone."""
-        self._is_closed = True
-        self.freed.clear()
-        maps, self._maps = list(self._maps.values()), {}
-        for address, size in maps:
-            _unmap(address, size)
+        self.close()
         at = self._number * _RANGE_BYTES
-        spared = {offset: size for offset, (_, size, _) in self._live.items()} | self._retired
-        for offset, size in sorted(spared.items()):
+        for offset, (_, size, _) in sorted(self._live.items()):
             if offset > at:
                 self._arena.punch(at, offset - at)
             at = offset + size
         self._arena.punch(at, (self._number + 1) * _RANGE_BYTES - at)
 
+    def close(self) -> None:
+        """Let go of what is mapped here and not in use; the writer is told nothing more."""
+        self._is_closed = True
+        self.freed.clear()
+        maps, self._maps = list(self._maps.values()), {}
+        for address, size in maps:
+            _unmap(address, size)
+
     def _release(self, offset: int, address: int, size: int) -> None:
         """Note that nothing is left of what was in a slot; from whatever thread that is."""
-        live = self._live.get(offset)
-        if live is None or live[0] != address:  # a fork made it our own
-            _unmap(address, size)
-            return
-        del self._live[offset]
-        self._arena.let_go(address)  # before another mapping gets the address
-        if offset in self._retired:
-            _unmap(address, size)
-        elif self._is_private or self._is_closed:
-            _unmap(address, size)
-            self._free(offset, size)
-        else:
-            self._maps[offset] = address, size
+        with interrupts_postponed():
+            live = self._live.get(offset)
+            if live is None or live[0] != address:  # a fork made it our own
+                _unmap(address, size)
+                return
+            del self._live[offset]
+            self._arena.let_go(address)  # before another mapping gets the address
+            if self._is_private or self._is_closed:
+                _unmap(address, size)
+            else:
+                self._maps[offset] = address, size
             self._free(offset, size)
             while len(self._maps) > _MOST_MAPS:
                 with suppress(KeyError, StopIteration, RuntimeError):
@@ -455,7 +473,7 @@ def keep_heap() -> None:
     """Have this process keep what it has freed of its heap, as glibc does once 32 MB were freed.
 
     Else it gives all above 128 KB back again and again, and each array has to be made of new
-    pages: 54 us for eight times 100 KB instead of 5 (mallopt(3)).
+    pages: 54 us for one of 100 KB where eight are made and dropped at a time, instead of 5 (mallopt(3)).
     """
     if not any(name in os.environ for name in _HEAP_VARIABLES):
         with suppress(AttributeError):  # another C library
@@ -509,10 +527,13 @@ def _memory(address: int, size: int) -> memoryview:
     return memoryview(_array(address, size)).cast("B")
 
 
-def _is_copied(address: int, size: int) -> bool:
-    """Have all pages of private memory be copies, as if they were written to; where Linux can, 5.14 on."""
-    copied: int = _libc().madvise(address, size, _POPULATE_WRITE)
-    return copied == 0
+def _copy_pages(address: int, size: int) -> None:
+    """Have all pages of private memory be copies of what is mapped, as if they were written to."""
+    if _libc().madvise(address, size, _POPULATE_WRITE) == 0:
+        return
+    memory = _memory(address, size)  # Linux before 5.14
+    for start in range(0, size, mmap.PAGESIZE):
+        memory[start : start + 1] = bytes(memory[start : start + 1])
 
 
 def _unmap(address: int, size: int) -> None:

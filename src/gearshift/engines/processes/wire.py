@@ -37,7 +37,7 @@ __all__ = [
 # Frames to a worker
 JOB, CHUNK, FORGET, EARS, SHARE = 1, 2, 3, 4, 5
 # Frames from a worker
-READY, PART, RETURNED, SAID, BROKEN = 11, 12, 13, 14, 15
+READY, PART, RETURNED, SAID, BROKEN, FREED = 11, 12, 13, 14, 15, 16
 # Messages to the keeper
 WANT, KILL, WATCH, EXIT = 21, 22, 23, 24
 # Messages from the keeper

@@ -189,6 +189,8 @@ class _Worker:
                     self._jobs[job] = body, *marshal.loads(meta)
                 elif kind == wire.SHARE:
                     take_down(self._shared, meta, body)
+                    if freed := self._shared.take_freed():
+                        self._write(wire.FREED, meta=marshal.dumps(freed))
                 elif kind == wire.FORGET:
                     self._jobs.pop(job, None)
                     self._tasks.pop(job, None)
