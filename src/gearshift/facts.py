@@ -3,7 +3,7 @@
 Apart from the rest so that pure rooms (`_choose`, the ledger) and busy ones (engines,
 pump) speak of the same things without importing each other. No value here holds a
 thread, a file or a clock. Times are float seconds. What is made for each message is a
-named tuple: a frozen dataclass takes four times as long. Over 400 lines because a value and what
+named tuple: a frozen dataclass takes three times as long. Over 400 lines because a value and what
 it says of itself stand together, and nearly all of it is their description.
 """
 

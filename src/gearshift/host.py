@@ -105,7 +105,7 @@ def run_delay_seconds() -> float | None:
         return None
 
 
-# The functions below those of `signal`, which make members of enumerations: 5 times as fast.
+# The functions below those of `signal`, which make members of enumerations: 0.4 us instead of 4.4.
 _signal: Any = sys.modules["_signal"].signal
 _getsignal: Any = sys.modules["_signal"].getsignal
 _SIGINT = int(signal.SIGINT)
@@ -116,7 +116,7 @@ class interrupts_held:  # noqa: N801 - used like a function
 
     A KeyboardInterrupt between two lines of bookkeeping would tear it apart. Does
     nothing outside the main thread, where none can arise, nor where SIGINT is ignored
-    or handled outside Python. Costs two calls of `signal`, about 0.5 us.
+    or handled outside Python. Costs two calls of `signal`, about 1.5 us in all.
     """
 
     __slots__ = ("_frame", "_previous")

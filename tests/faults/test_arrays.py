@@ -20,7 +20,8 @@ import gearshift as gs
 from gearshift._work.pickling import LARGE_BYTES
 from gearshift.engines import ProcessExecutor
 from gearshift.engines.processes import slots
-from gearshift.engines.processes.slots import Arena, Inbox, Outbox
+from gearshift.engines.processes.arena import Arena
+from gearshift.engines.processes.slots import Inbox, Outbox
 
 np = pytest.importorskip("numpy")
 

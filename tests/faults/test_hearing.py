@@ -8,8 +8,12 @@ import subprocess
 import sys
 import textwrap
 import time
+from typing import TYPE_CHECKING
 
 import pytest
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 pytestmark = pytest.mark.slow
 
@@ -628,3 +632,35 @@ def test_nested_workers_have_streams_and_configuration_of_the_program() -> None:
     """)
     assert done.stderr == "program inner\n"
     assert done.stdout == "said\n"
+
+
+@pytest.mark.parametrize("method", ["fork", "exec"])
+def test_filter_whose_category_cannot_be_imported_there_costs_no_more_than_itself(
+    tmp_path: Path, method: str
+) -> None:
+    (tmp_path / "plug.py").write_text("class Category(UserWarning): pass\n")
+    done = run(f"""
+        import contextlib, importlib.util, io, logging, sys, warnings
+        import gearshift as gs
+
+        def load(name):
+            spec = importlib.util.spec_from_file_location(name, {str(tmp_path / "plug.py")!r})
+            module = sys.modules[name] = importlib.util.module_from_spec(spec)
+            spec.loader.exec_module(module)
+            warnings.simplefilter("ignore", module.Category)
+
+        def speak(item):
+            logging.getLogger("task").info("logged")
+            print("said")
+
+        load("plug")
+        logging.basicConfig(stream=sys.stdout, format="%(message)s")
+        with gs.engines.ProcessExecutor(1, start_method="{method}") as engine:
+            list(gs.map(abs, [-1], on=engine))
+            load("another")
+            logging.getLogger("task").setLevel(logging.INFO)
+            with contextlib.redirect_stdout(io.StringIO()) as heard:
+                list(gs.map(speak, [1], on=engine))
+            assert heard.getvalue() == "said\\n", heard.getvalue()
+    """)
+    assert done.stdout == "logged\n"

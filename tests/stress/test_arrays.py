@@ -17,6 +17,7 @@ import pytest
 
 import gearshift as gs
 from gearshift.engines import ProcessExecutor
+from gearshift.engines.processes import arena as arenas
 from gearshift.engines.processes import slots
 
 np = pytest.importorskip("numpy")
@@ -94,7 +95,7 @@ class Consumer(threading.Thread):
 @pytest.mark.parametrize("copies", [True, False], ids=["copied at a fork", "as an older Linux"])
 def test_arrays_hold_what_they_should(monkeypatch: pytest.MonkeyPatch, *, copies: bool) -> None:
     if not copies:
-        monkeypatch.setattr(slots, "_POPULATE_WRITE", -1)
+        monkeypatch.setattr(arenas, "_POPULATE_WRITE", -1)
     with ProcessExecutor(3) as engine:
         consumers = [Consumer(seed, engine) for seed in range(3)]
         for each in consumers:

@@ -24,10 +24,11 @@ from dataclasses import dataclass
 from typing import Any, NoReturn
 
 from gearshift.engines.processes import wire
+from gearshift.engines.processes.arena import Arena
 from gearshift.engines.processes.shelf import SHARED_RANGE
-from gearshift.engines.processes.slots import KEPT_BYTES, Arena, Inbox, Outbox, ranges_of
+from gearshift.engines.processes.slots import KEPT_BYTES, Inbox, Outbox, ranges_of
 from gearshift.engines.processes.wire import Message, Stamps
-from gearshift.engines.processes.worker import Duties, work
+from gearshift.engines.processes.worker import Duties, Worker
 
 __all__ = ["Keeper", "begin", "main"]
 
@@ -237,7 +238,7 @@ class Keeper:
             Outbox(self._arena, outcomes, kept_bytes=kept_bytes),
             Inbox(self._arena, SHARED_RANGE, is_private=True),
         )
-        work(self._duties, self._stamps, slot, to_read, to_write, boxes)
+        Worker(self._duties, self._stamps, slot, to_read, to_write, boxes).work()
 
     def _send(self, message: Message, *fds: int) -> None:
         with suppress(OSError):  # the parent is gone, as the next look will show

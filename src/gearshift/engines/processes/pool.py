@@ -24,17 +24,23 @@ import time
 import warnings
 from collections import deque
 from contextlib import suppress
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from gearshift._work.logs import sendable
 from gearshift._work.pickling import dumps
-from gearshift.engines.processes import keeper, wire
+from gearshift.engines.processes import wire
+from gearshift.engines.processes.arena import Arena
 from gearshift.engines.processes.deaths import how
 from gearshift.engines.processes.hearing import Hearing
 from gearshift.engines.processes.packing import Packed, unpack_outcomes
 from gearshift.engines.processes.shelf import Shelf, gone_frame
-from gearshift.engines.processes.slots import KEPT_BYTES, Arena, Inbox, Outbox, Placed, ranges_of
+from gearshift.engines.processes.slots import KEPT_BYTES, Inbox, Outbox, Placed, ranges_of
+from gearshift.engines.processes.start import (
+    TO_REAP,
+    exec_keeper,
+    fill_standard_descriptors,
+    fork_keeper,
+    is_reaped,
+)
 from gearshift.engines.processes.wire import Died, FrameReader, Message, Stamps
 from gearshift.facts import Fault, Settled
 from gearshift.host import interrupts_held
@@ -59,14 +65,12 @@ _KILL_SECONDS = 1.0  # for which an end that does not wait still looks whether i
 _SAY_SECONDS = 0.1  # for which handlers of what workers say hold up an end, and interrupts
 _LONG_SECONDS = 0.005  # that a part runs before the one behind it goes to an idle worker
 _MOST_HEARD = 10_000  # frames of a worker that wait while a handler runs
-_STDERR = 2
 _REPLACED = {  # why a worker is, in the report
     wire.CRASHED: "died",
     wire.TIMED_OUT: "task_timeout",
     wire.SPENT: "max_tasks_per_worker",
     wire.GROWN: "worker_memory_limit",
 }
-_TO_REAP: set[int] = set()  # keepers that are to end by themselves
 
 
 class _Worker:
@@ -104,9 +108,9 @@ class Pool:
             duties: What a worker has to do and to be.
             method: "fork" from this process, as it is; or "exec" a fresh interpreter.
         """
-        for pid in list(_TO_REAP):
-            _is_reaped(pid)
-        _fill_standard_descriptors()
+        for pid in list(TO_REAP):
+            is_reaped(pid)
+        fill_standard_descriptors()
         self.size: int = workers
         self.ears: Ears = duties.ears  # as they are now
         self._first_ears = duties.ears
@@ -159,22 +163,9 @@ class Pool:
         self._control = ours.detach()
         with theirs, interrupts_held():
             if method == "fork":
-                self._keeper = self._fork(theirs, duties)
+                self._keeper = fork_keeper(theirs, self._control, self.stamps, self._arena, duties)
             else:
-                self._keeper = _exec(theirs, stamps_fd, self._arena.fd, duties, workers)
-
-    def _fork(self, theirs: socket.socket, duties: Duties) -> int:
-        """Fork the keeper; this thread is the only one there is."""
-        for stream in (sys.stdout, sys.stderr, sys.__stdout__, sys.__stderr__):
-            with suppress(Exception):  # it may be anything, None too
-                stream.flush()  # type: ignore[union-attr] # or the workers had what is unwritten as well
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", DeprecationWarning)  # 3.12 counts OpenBLAS's threads
-            pid = os.fork()
-        if pid == 0:
-            os.close(self._control)
-            keeper.begin(theirs, self.stamps, self._arena, duties)
-        return pid
+                self._keeper = exec_keeper(theirs, stamps_fd, self._arena.fd, duties, workers)
 
     @property
     def is_ending(self) -> bool:
@@ -201,7 +192,7 @@ class Pool:
         """Have workers know what this process hears, before the next chunk of each."""
         if ears != self.ears:
             self.ears = ears
-            self._packed_ears = dumps(sendable(ears))
+            self._packed_ears = dumps(ears)
 
     def add(self, lane: ProcessLane) -> None:
         """Take a lane in; called under the lock, as all that follow."""
@@ -630,7 +621,7 @@ class Pool:
                 self._hear_out(until)
             finally:
                 self._finish()
-                while not _is_reaped(self._keeper) and time.monotonic() < until:
+                while not is_reaped(self._keeper) and time.monotonic() < until:
                     time.sleep(0.0005)
 
     def wait_ended(self) -> None:
@@ -657,10 +648,10 @@ class Pool:
             self._finish()
             raise
         finally:
-            if self._is_closed and self._keeper in _TO_REAP:
+            if self._is_closed and self._keeper in TO_REAP:
                 with suppress(ChildProcessError):
                     os.waitpid(self._keeper, 0)
-                    _TO_REAP.discard(self._keeper)
+                    TO_REAP.discard(self._keeper)
 
     def _finish(self) -> None:
         """Let go of everything, said or not."""
@@ -732,7 +723,7 @@ class Pool:
         """
         self._is_closed = True
         if os.getpid() == self._pid:
-            _TO_REAP.add(self._keeper)
+            TO_REAP.add(self._keeper)
         while self._workers:
             with suppress(KeyError):
                 _, worker = self._workers.popitem()
@@ -768,50 +759,3 @@ class Pool:
     def _tell(self, message: Message) -> None:
         with suppress(OSError):  # it is gone, as reading will show
             os.write(self._control, message.pack())
-
-
-def _fill_standard_descriptors() -> None:
-    """Have 0, 1 and 2 be something: where one was closed, ours would be written to by prints."""
-    while (fd := os.open(os.devnull, os.O_RDWR)) <= _STDERR:
-        os.set_inheritable(fd, True)  # noqa: FBT003
-    os.close(fd)
-
-
-def _exec(
-    theirs: socket.socket, stamps_fd: int, arena_fd: int, duties: Duties, workers: int
-) -> int:
-    """Start the keeper as a program of its own, and return its pid."""
-    import subprocess  # 2 ms that a fork does not pay
-
-    duties = replace(duties, ears=sendable(duties.ears))
-    data = dumps((sys.argv, duties))  # what is of `__main__` by value: it is not imported there
-    duties_fd = wire.shared_file(len(data))
-    try:
-        os.pwrite(duties_fd, data, 0)
-        fds = (theirs.fileno(), stamps_fd, arena_fd, duties_fd)
-        program = (
-            f"import sys; sys.path[:] = {sys.path!r}\n"
-            "from gearshift.engines.processes.keeper import main\n"
-            f"main({', '.join(map(str, fds))}, {workers})"
-        )
-        flags = subprocess._args_from_interpreter_flags()  # type: ignore[attr-defined]  # noqa: SLF001
-        child = subprocess.Popen(  # noqa: S603 - this very interpreter
-            [sys.executable, *flags, "-c", program],
-            pass_fds=[fd for fd in fds if fd >= 0],
-            stdin=subprocess.DEVNULL,
-        )
-        child.returncode = 0  # it is waited for here, by its pid
-        return child.pid
-    finally:
-        os.close(duties_fd)
-
-
-def _is_reaped(pid: int) -> bool:
-    """Whether a keeper has ended; then nothing is left of it."""
-    try:
-        done, _ = os.waitpid(pid, os.WNOHANG)
-    except ChildProcessError:  # somebody else waited for it
-        done = pid
-    if done == pid:
-        _TO_REAP.discard(pid)
-    return done == pid

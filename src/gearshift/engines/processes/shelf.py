@@ -24,7 +24,8 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from gearshift._work.shared import Shared
-    from gearshift.engines.processes.slots import Arena, Inbox
+    from gearshift.engines.processes.arena import Arena
+    from gearshift.engines.processes.slots import Inbox
 
 __all__ = ["SHARED_RANGE", "Shelf", "gone_frame", "take_down"]
 

@@ -3,57 +3,46 @@
     Outbox.place --memory--> Inbox.views --> arrays over it
     Outbox.free <--with the next message-- Inbox.freed <-- the last of them is gone
 
-One file without a name (memfd_create(2)) a pool, which goes with its last descriptor and mapping:
-nothing is ever to be unlinked. It is sparse, and each of its writers has ranges of its own there,
-so nobody has to agree with anybody. Writing into pages that exist costs a tenth of making new
-ones (0.26 and 4.6 ms for 8 MB), hence the use again. The receiver's arrays lie in the slot itself
-and may be written to. A fork makes them its own: see `Inbox.retire`.
+Each writer has ranges of its own in the pool's `Arena`, so nobody has to agree with anybody.
+Writing into pages that exist costs a tenth of making new ones (0.26 and 4.6 ms for 8 MB), hence
+the use again. The receiver's arrays lie in the slot itself and may be written to; a fork makes
+them its own, see `Inbox.retire`. Over 400 lines because what one side places the other finds.
 """
 
 from __future__ import annotations
 
 import mmap
 import os
-import sys
 import threading
 from collections import deque
 from contextlib import suppress
-from functools import cache
 from typing import TYPE_CHECKING, Any, NamedTuple
 from weakref import WeakSet, finalize, ref
 
-from gearshift.engines.processes import wire
+from gearshift.engines.processes.arena import array_at, copy_pages, memory_at, unmap
 from gearshift.host import interrupts_postponed
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from pickle import PickleBuffer
 
+    from gearshift.engines.processes.arena import Arena
+
 __all__ = [
     "KEPT_BYTES",
-    "Arena",
     "Inbox",
     "Outbox",
     "Placed",
-    "keep_heap",
     "ranges_of",
-    "trim_heap",
 ]
 
 KEPT_BYTES = 256 << 20  # of memory that nobody uses, in the hope that somebody will; a pool
 _SLOT_BYTES = 1 << 19  # up to which buffers share a slot, which is free when all of them are gone
 _RANGE_BYTES = 1 << 38  # for what one process sends to another
-_FILE_BYTES = 1 << 62
 _ALIGNED = 64  # a cache line, and the widest vectors
 _MOST_MAPS = 4096  # that a receiver keeps of slots that it does not use
 _MOST_LIVE = 1 << 14  # slots in use here; Linux allows a process 65,530 mappings (vm.max_map_count)
 _INLINE = -1  # instead of an offset: the buffers come with the message
-_PUNCH = 0x01 | 0x02  # FALLOC_FL_KEEP_SIZE, FALLOC_FL_PUNCH_HOLE: fallocate(2)
-_MAP_FIXED = 0x10  # mmap(2)
-_POPULATE_WRITE = 23  # MADV_POPULATE_WRITE: madvise(2)
-_M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3  # mallopt(3)
-_HEAP_VARIABLES = ("MALLOC_TRIM_THRESHOLD_", "MALLOC_MMAP_THRESHOLD_", "GLIBC_TUNABLES")
-_FAILED = (1 << 64) - 1
 
 
 class Placed(NamedTuple):
@@ -73,79 +62,6 @@ class Placed(NamedTuple):
     def is_inline(self) -> bool:
         """Whether they come with the message."""
         return self.offset == _INLINE
-
-
-class Arena:
-    """The file; see the module's head."""
-
-    def __init__(self, fd: int) -> None:
-        """Take over a descriptor, or -1: then there is none, and all goes with the messages."""
-        self.fd: int = fd
-        self._live: set[int] = set()  # addresses of arrays; changed in one step, by any thread
-        self._is_left = False
-
-    @classmethod
-    def make(cls) -> Arena:
-        """Make one, if that is possible here."""
-        if sys.platform != "linux":
-            return cls(-1)
-        fd = wire.shared_file(0)
-        try:
-            os.ftruncate(fd, _FILE_BYTES)
-        except OSError:  # files may not be so long (RLIMIT_FSIZE), though this one is empty
-            os.close(fd)
-            fd = -1
-        return cls(fd)
-
-    def map(self, offset: int, size: int, *, is_private: bool = False) -> int:
-        """Return the address of a part of it, as memory; what is written to private one stays there.
-
-        Raises:
-            OSError: There is no room for that.
-        """
-        flags = mmap.MAP_PRIVATE if is_private else mmap.MAP_SHARED
-        return self._map(None, offset, size, flags)
-
-    def make_private(self, address: int, offset: int, size: int) -> None:
-        """Make memory at an address this process's own, with what it has."""
-        self._map(address, offset, size, mmap.MAP_PRIVATE | _MAP_FIXED)
-
-    def _map(self, address: int | None, offset: int, size: int, flags: int) -> int:
-        found = _libc().mmap(
-            address, size, mmap.PROT_READ | mmap.PROT_WRITE, flags, self.fd, offset
-        )
-        if found == _FAILED:
-            raise OSError(f"mmap of {size:,} bytes failed")
-        return int(found)
-
-    def punch(self, offset: int, size: int) -> None:
-        """Give the memory of a part of it back; it reads as zeros from then on."""
-        if self.fd >= 0:
-            _libc().fallocate(self.fd, _PUNCH, offset, size)
-
-    def hold(self, address: int) -> None:
-        """Stay open for an array."""
-        self._live.add(address)
-
-    def let_go(self, address: int) -> None:
-        """An array has gone."""
-        self._live.discard(address)
-        self._close_if_done()
-
-    def leave(self) -> None:
-        """Close when the last array has gone: nobody places anything any more."""
-        self._is_left = True
-        self._close_if_done()
-
-    def close(self) -> None:
-        """Close now: in a forked child, whose arrays are its own already."""
-        fd, self.fd = self.fd, -1
-        if fd >= 0:
-            os.close(fd)
-
-    def _close_if_done(self) -> None:
-        if self._is_left and not self._live:
-            self.close()
 
 
 def ranges_of(worker: int) -> tuple[int, int]:
@@ -236,7 +152,7 @@ class Outbox:
     def close(self) -> None:
         """Let go of what is mapped here; the reader may still look at what was placed."""
         for slot in [*self._used.values(), *(each for few in self._free.values() for each in few)]:
-            _unmap(slot.address, slot.size)
+            unmap(slot.address, slot.size)
         self._used.clear()
         self._free.clear()
 
@@ -279,7 +195,7 @@ class Outbox:
             self._drop_memory(slot)
             self._free.setdefault(slot.size, []).insert(0, slot)
             raise
-        memory = _memory(slot.address, slot.size)
+        memory = memory_at(slot.address, slot.size)
         for raw, (start, count) in zip(raws, spans, strict=True):
             memory[start : start + count] = raw
 
@@ -362,7 +278,7 @@ class Inbox:
             if not address:
                 address = self._arena.map(offset, size, is_private=self._is_private)
             # Not the mapping's memoryview itself: others of it would not keep that alive.
-            array = _array(address, size)
+            array = array_at(address, size)
             self._live[offset] = address, size, ref(array)
             self._arena.hold(address)
             finalize(array, self._release, offset, address, size).atexit = False
@@ -391,7 +307,7 @@ class Inbox:
                 continue
             if not self._is_private:
                 self._arena.make_private(address, offset, size)
-            _copy_pages(address, size)
+            copy_pages(address, size)
             del self._live[offset]
             self._free(offset, size)
             self._arena.let_go(address)
@@ -412,26 +328,26 @@ class Inbox:
         self.freed.clear()
         maps, self._maps = list(self._maps.values()), {}
         for address, size in maps:
-            _unmap(address, size)
+            unmap(address, size)
 
     def _release(self, offset: int, address: int, size: int) -> None:
         """Note that nothing is left of what was in a slot; from whatever thread that is."""
         with interrupts_postponed():
             live = self._live.get(offset)
             if live is None or live[0] != address:  # a fork made it our own
-                _unmap(address, size)
+                unmap(address, size)
                 return
             del self._live[offset]
             self._arena.let_go(address)  # before another mapping gets the address
             if self._is_private or self._is_closed:
-                _unmap(address, size)
+                unmap(address, size)
             else:
                 self._maps[offset] = address, size
             self._free(offset, size)
             while len(self._maps) > _MOST_MAPS:
                 with suppress(KeyError, StopIteration, RuntimeError):
                     oldest = next(iter(self._maps))
-                    _unmap(*self._maps.pop(oldest))
+                    unmap(*self._maps.pop(oldest))
 
     def _free(self, offset: int, size: int) -> None:
         """Have the writer told that a slot is free, or give its memory back where there is none."""
@@ -469,24 +385,6 @@ if hasattr(os, "register_at_fork"):
     )
 
 
-def keep_heap() -> None:
-    """Have this process keep what it has freed of its heap, as glibc does once 32 MB were freed.
-
-    Else it gives all above 128 KB back again and again, and each array has to be made of new
-    pages: 54 us for one of 100 KB where eight are made and dropped at a time, instead of 5 (mallopt(3)).
-    """
-    if not any(name in os.environ for name in _HEAP_VARIABLES):
-        with suppress(AttributeError):  # another C library
-            _libc().mallopt(_M_MMAP_THRESHOLD, 32 << 20)
-            _libc().mallopt(_M_TRIM_THRESHOLD, 64 << 20)
-
-
-def trim_heap() -> None:
-    """Give back what the heap keeps."""
-    with suppress(AttributeError):
-        _libc().malloc_trim(0)
-
-
 def _groups(raws: Sequence[memoryview]) -> list[list[memoryview]]:
     """Return which buffers share a slot."""
     groups: list[list[memoryview]] = []
@@ -517,30 +415,6 @@ def _size_class(size: int) -> int:
     return -(-size // step) * step
 
 
-def _array(address: int, size: int) -> Any:
-    import ctypes  # 3 ms that only large buffers pay
-
-    return (ctypes.c_char * size).from_address(address)
-
-
-def _memory(address: int, size: int) -> memoryview:
-    return memoryview(_array(address, size)).cast("B")
-
-
-def _copy_pages(address: int, size: int) -> None:
-    """Have all pages of private memory be copies of what is mapped, as if they were written to."""
-    if _libc().madvise(address, size, _POPULATE_WRITE) == 0:
-        return
-    memory = _memory(address, size)  # Linux before 5.14
-    for start in range(0, size, mmap.PAGESIZE):
-        memory[start : start + 1] = bytes(memory[start : start + 1])
-
-
-def _unmap(address: int, size: int) -> None:
-    if address:
-        _libc().munmap(address, size)
-
-
 def _write_all(fd: int, data: memoryview, offset: int) -> None:
     while data:
         written = os.pwrite(fd, data, offset)
@@ -556,18 +430,3 @@ def _read_all(fd: int, offset: int, size: int) -> bytearray:
         left = left[count:]
         offset += count
     return data
-
-
-@cache
-def _libc() -> Any:
-    """Return the C library: `mmap.mmap` would hold a descriptor for each mapping."""
-    import ctypes
-
-    libc = ctypes.CDLL(None, use_errno=True)
-    word, size, long = ctypes.c_int, ctypes.c_size_t, ctypes.c_long
-    libc.mmap.argtypes = (ctypes.c_void_p, size, word, word, word, long)
-    libc.mmap.restype = ctypes.c_void_p
-    libc.madvise.argtypes = (ctypes.c_void_p, size, word)
-    libc.munmap.argtypes = (ctypes.c_void_p, size)
-    libc.fallocate.argtypes = (word, word, long, long)
-    return libc

@@ -1,6 +1,6 @@
 """What a worker process does: read a chunk, run it, write what came of it.
 
-    pipe in --EARS, JOB, CHUNK, FORGET--> worker --PART, RETURNED, SAID--> pipe out
+    pipe in --EARS, SHARE, JOB, CHUNK, FORGET--> worker --PART, RETURNED, FREED, SAID--> pipe out
 
 Before each item it stamps which one that is, so that its death costs that item alone.
 Outcomes go out at least every 50 ms, so a death costs little beside. It ends when its pipe
@@ -30,6 +30,7 @@ from gearshift._work.run_chunk import ChunkRun, Task
 from gearshift._work.scope import DEPTH_VARIABLE, Scope
 from gearshift._work.shares import limit_threads, reseed
 from gearshift.engines.processes import wire
+from gearshift.engines.processes.arena import keep_heap, trim_heap
 from gearshift.engines.processes.packing import (
     pack_outcomes,
     rebuilding,
@@ -38,7 +39,7 @@ from gearshift.engines.processes.packing import (
     unpack_together,
 )
 from gearshift.engines.processes.shelf import take_down
-from gearshift.engines.processes.slots import Placed, keep_heap, trim_heap
+from gearshift.engines.processes.slots import Placed
 from gearshift.errors import TransportError
 from gearshift.facts import Chunk, Fault, Settled
 
@@ -48,7 +49,7 @@ if TYPE_CHECKING:
     from gearshift.engines.processes.slots import Inbox, Outbox
     from gearshift.engines.processes.wire import Stamps
 
-__all__ = ["Duties", "work"]
+__all__ = ["Duties", "Worker"]
 
 PART_SECONDS = 0.05
 _KEPT_SECONDS = 1.0  # for which an idle worker keeps memory that nobody uses
@@ -77,48 +78,8 @@ class Duties:
     idle_seconds: float | None = None
 
 
-def work(
-    duties: Duties,
-    stamps: Stamps,
-    slot: int,
-    to_read: int,
-    to_write: int,
-    boxes: tuple[Inbox, Outbox, Inbox],
-) -> None:
-    """Be a worker until there is no more to do.
-
-    Args:
-        duties: What to do and to be.
-        stamps: Where to say what it is on.
-        slot: Its place there.
-        to_read: Pipe from the parent.
-        to_write: Pipe to the parent.
-        boxes: Where it finds large buffers, where it places them, and where it finds what is shared.
-    """
-    signal.signal(signal.SIGINT, lambda _number, _frame: None)  # the parent's; not SIG_IGN,
-    signal.signal(signal.SIGTERM, signal.SIG_DFL)  # which programs that tasks start would have too
-    worker = _Worker(duties, stamps, slot, to_read, to_write, boxes)
-    worker.speak()
-    try:
-        if worker.begin():
-            worker.run()
-    except BrokenPipeError:  # the parent is gone, or has no more use for it
-        pass
-    finally:
-        stamps.clear(slot)
-        worker.end()
-
-
-class _Leave(Exception):  # noqa: N818 - not an error: the worker is done
-    """The worker is to leave, with this status."""
-
-    def __init__(self, status: int) -> None:
-        super().__init__(status)
-        self.status = status
-
-
-class _Worker:
-    """One worker's state."""
+class Worker:
+    """A worker process, from its first look at its pipe to its end."""
 
     def __init__(
         self,
@@ -129,6 +90,16 @@ class _Worker:
         to_write: int,
         boxes: tuple[Inbox, Outbox, Inbox],
     ) -> None:
+        """Begin without having done anything.
+
+        Args:
+            duties: What to do and to be.
+            stamps: Where to say what it is on.
+            slot: Its place there.
+            to_read: Pipe from the parent.
+            to_write: Pipe to the parent.
+            boxes: Where it finds large buffers, where it places them, and where it finds what is shared.
+        """
         self._inbox, self._outbox, self._shared = boxes
         self._expects_buffers = False
         self._duties = duties
@@ -146,11 +117,25 @@ class _Worker:
         self._round = 0  # in which the chunk was sent; see `Stamps.revoke`
         self._stamp = partial(setitem, stamps.words, stamps.word_of(slot))
 
-    def speak(self) -> None:
-        """Have what is logged, printed and warned of from here on reach the parent."""
-        self._voice = Voice(self._duties.ears, self._say, self._scope.name)
+    def work(self) -> None:
+        """Be a worker until there is no more to do.
 
-    def begin(self) -> bool:
+        Raises:
+            SystemExit: It leaves before that, for a reason that its status says.
+        """
+        signal.signal(signal.SIGINT, lambda _number, _frame: None)  # the parent's; not SIG_IGN,
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)  # which programs of tasks would have too
+        self._voice = Voice(self._duties.ears, self._say, self._scope.name)
+        try:
+            if self._begin():
+                self._run_all()
+        except BrokenPipeError:  # the parent is gone, or has no more use for it
+            pass
+        finally:
+            self._stamps.clear(self._slot)
+            self._end()
+
+    def _begin(self) -> bool:
         """Set the process up; return whether that went well."""
         os.environ[DEPTH_VARIABLE] = "1"
         with suppress(OSError, ValueError):
@@ -168,38 +153,34 @@ class _Worker:
         self._write(wire.READY)
         return True
 
-    def run(self) -> None:
+    def _run_all(self) -> None:
         """Serve frames until the pipe ends.
 
         Raises:
-            SystemExit: It leaves for another reason, which its status says.
+            SystemExit: It leaves for another reason, which its status says; so does what it calls.
         """
-        try:
-            while True:
-                self._wait()
-                head = self._read(wire.HEADER_BYTES)
-                if not head:
-                    return
-                kind, job, first, meta_bytes, body_bytes = wire.read_header(head)
-                meta, body = self._read(meta_bytes), self._read(body_bytes)
-                if kind == wire.EARS:
-                    with suppress(Exception):  # a filter names what cannot be imported here
-                        self._voice.heed(pickle.loads(body))
-                elif kind == wire.JOB:
-                    self._jobs[job] = body, *marshal.loads(meta)
-                elif kind == wire.SHARE:
-                    take_down(self._shared, meta, body)
-                    if freed := self._shared.take_freed():
-                        self._write(wire.FREED, meta=marshal.dumps(freed))
-                elif kind == wire.FORGET:
-                    self._jobs.pop(job, None)
-                    self._tasks.pop(job, None)
-                else:
-                    self._serve(job, first, meta, body)
-        except _Leave as leave:
-            raise SystemExit(leave.status) from None
+        while True:
+            self._wait()
+            head = self._read(wire.HEADER_BYTES)
+            if not head:
+                return
+            kind, job, first, meta_bytes, body_bytes = wire.read_header(head)
+            meta, body = self._read(meta_bytes), self._read(body_bytes)
+            if kind == wire.EARS:
+                self._voice.heed(pickle.loads(body))
+            elif kind == wire.JOB:
+                self._jobs[job] = body, *marshal.loads(meta)
+            elif kind == wire.SHARE:
+                take_down(self._shared, meta, body)
+                if freed := self._shared.take_freed():
+                    self._write(wire.FREED, meta=marshal.dumps(freed))
+            elif kind == wire.FORGET:
+                self._jobs.pop(job, None)
+                self._tasks.pop(job, None)
+            else:
+                self._serve(job, first, meta, body)
 
-    def end(self) -> None:
+    def _end(self) -> None:
         """Close what tasks made here."""
         with suppress(BaseException):
             self._scope.close()
@@ -210,7 +191,7 @@ class _Worker:
         """Wait for a frame, unless that takes too long; meanwhile give back what is not needed.
 
         Raises:
-            _Leave: It does.
+            SystemExit: It does.
         """
         idle = self._duties.idle_seconds
         if self._at < len(self._data) or (idle is None and not self._outbox.keeps_memory):
@@ -223,13 +204,13 @@ class _Worker:
             self._outbox.trim()
             trim_heap()
         if idle is not None and not poll.poll(idle * 1000):
-            raise _Leave(wire.IDLE_STATUS)
+            raise SystemExit(wire.IDLE_STATUS)
 
     def _serve(self, job: int, first: int, meta: bytes, body: bytes) -> None:
         """Run a chunk.
 
         Raises:
-            _Leave: After that it is to be replaced.
+            SystemExit: After that it is to be replaced.
         """
         length, self._round, number, sizes, counts, placed, freed = marshal.loads(meta)
         if freed:
@@ -275,7 +256,7 @@ class _Worker:
         """Run items, and send what comes of them.
 
         Raises:
-            _Leave: After that it is to be replaced.
+            SystemExit: After that it is to be replaced.
         """
         left = None if self._duties.max_tasks is None else self._duties.max_tasks - self._done
         first, stop = chunk.first, chunk.first + len(chunk.items)
@@ -299,9 +280,9 @@ class _Worker:
         if end < stop:
             self._return(job, end, stop - end)
         if self._is_spent():
-            raise _Leave(wire.SPENT_STATUS)
+            raise SystemExit(wire.SPENT_STATUS)
         if self._is_too_large():
-            raise _Leave(wire.GROWN_STATUS)
+            raise SystemExit(wire.GROWN_STATUS)
 
     def _stamped(self, items: Iterable[Any], index: int) -> Iterable[Any]:
         """Return the items, each stamped when it is taken: one C call each, some 50 ns."""
