@@ -11,6 +11,7 @@ TYPE_CHECKING = (
 )
 if TYPE_CHECKING:
     from gearshift import engines as engines
+    from gearshift._api.explain import explain as explain
     from gearshift._api.map import each as each
     from gearshift._api.map import map as map  # noqa: A004 - the built-in's name, for the built-in's job
     from gearshift._run.journal import Journal as Journal
@@ -38,11 +39,16 @@ if TYPE_CHECKING:
     from gearshift.facts import Rate as Rate
     from gearshift.facts import Report as Report
     from gearshift.facts import Retry as Retry
+    from gearshift.plans import Pair as Pair
+    from gearshift.plans import Plan as Plan
+    from gearshift.plans import Profile as Profile
+    from gearshift.plans import Stretch as Stretch
 
 __version__ = "0.1.0"
 
 _HOMES = {
     "engines": "gearshift.engines",
+    "explain": "gearshift._api.explain",
     "each": "gearshift._api.map",
     "map": "gearshift._api.map",
     "Journal": "gearshift._run.journal",
@@ -70,6 +76,10 @@ _HOMES = {
     "Rate": "gearshift.facts",
     "Report": "gearshift.facts",
     "Retry": "gearshift.facts",
+    "Pair": "gearshift.plans",
+    "Plan": "gearshift.plans",
+    "Profile": "gearshift.plans",
+    "Stretch": "gearshift.plans",
 }
 
 __all__ = [
@@ -81,7 +91,10 @@ __all__ = [
     "JournalInUseError",
     "JournalMismatchError",
     "JournalSummary",
+    "Pair",
     "PerWorker",
+    "Plan",
+    "Profile",
     "Progress",
     "Rate",
     "RemoteError",
@@ -91,12 +104,14 @@ __all__ = [
     "RunCancelledError",
     "RunClosedError",
     "Shared",
+    "Stretch",
     "TaskTimeoutError",
     "TransportError",
     "UnsupportedError",
     "WorkerDiedError",
     "each",
     "engines",
+    "explain",
     "item_seed",
     "map",
     "per_worker",

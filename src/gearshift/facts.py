@@ -22,8 +22,6 @@ __all__ = [
     "Failure",
     "FailureKind",
     "Fault",
-    "Plan",
-    "Profile",
     "Rate",
     "Report",
     "Retry",
@@ -281,54 +279,6 @@ class Rate:
         _check_number("per", self.per)
         if not 0 < self.per < float("inf"):
             raise ValueError(f"per={self.per!r} is not a number of seconds above 0")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Profile:
-    """What was measured of a function on its first items, and where it would run.
-
-    Attributes:
-        items: Items measured.
-        seen: Items that the run has done so far, measured or not.
-        wall_seconds: Wall time of those items.
-        cpu_seconds: CPU time of the thread that ran them.
-        delay_seconds: Wall time in which that thread was ready to run but had no core.
-        remaining: Items still to come, or None where the source does not say.
-        cores: Cores that this process may use.
-        coroutine: The function is a coroutine function.
-        nested: The caller is itself a task of a run.
-        workers: Workers at most, where the user said so.
-        no_processes: Why worker processes are out of the question, or None.
-    """
-
-    items: int
-    wall_seconds: float
-    cpu_seconds: float
-    remaining: int | None
-    cores: int
-    seen: int = 0
-    delay_seconds: float = 0.0
-    coroutine: bool = False
-    nested: bool = False
-    workers: int | None = None
-    no_processes: str | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Plan:
-    """An engine and why.
-
-    Attributes:
-        engine: Name of the engine, as in `on=`.
-        workers: Workers to use, or None for the engine's own default.
-        reasons: The reasons, a sentence each.
-        seconds: What the rest is expected to take on it, or None where nobody knows.
-    """
-
-    engine: str
-    workers: int | None = None
-    reasons: tuple[str, ...] = ()
-    seconds: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -26,6 +26,7 @@ __all__ = [
     "interrupts_held",
     "interrupts_postponed",
     "run_delay_seconds",
+    "short_turns",
 ]
 
 _CGROUP_ROOT = Path("/sys/fs/cgroup")
@@ -103,6 +104,27 @@ def run_delay_seconds() -> float | None:
         return int(_SCHEDSTAT.read_bytes().split()[1]) * 1e-9
     except (OSError, ValueError, IndexError):
         return None
+
+
+SHORT_TURN_SECONDS = 0.0005  # two threads that want the GIL keep 0.97 of their throughput
+_turns_guard = threading.Lock()
+_turns: list[float] = []  # the interval to go back to, once for everybody who shortened it
+
+
+def short_turns(*, wanted: bool) -> None:
+    """Have threads that want the GIL take turns of 0.5 ms instead of 5, or no longer.
+
+    Each call that wants it is to be followed by one that does not; the last puts back what was there.
+    """
+    with _turns_guard:
+        if wanted:
+            _turns.append(sys.getswitchinterval())
+            sys.setswitchinterval(min(_turns[0], SHORT_TURN_SECONDS))
+        elif _turns:
+            before = _turns[0]
+            _turns.pop()
+            if not _turns:
+                sys.setswitchinterval(before)
 
 
 # The functions below those of `signal`, which make members of enumerations: 0.4 us instead of 4.4.

@@ -1,4 +1,4 @@
-"""Rates and buffers: never too much, and never less than is allowed."""
+"""Rates, buffers, memory: never too much, and never less than is allowed."""
 
 from __future__ import annotations
 
@@ -8,11 +8,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gearshift._run.limits import AUTOMATIC_BYTES, AUTOMATIC_ITEMS, Buffer, RateGate
+import gearshift as gs
+from gearshift._measure.memory import memory
+from gearshift._run.limits import AUTOMATIC_BYTES, AUTOMATIC_ITEMS, Buffer, MemoryGate, RateGate
 from gearshift.facts import Rate
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from pathlib import Path
 
 COUNTS = st.integers(1, 6)
 TICKS = st.integers(1, 20)  # whole numbers: exact in floats, so a boundary is a boundary
@@ -138,3 +141,63 @@ def test_items_of_a_size_are_counted_by_what_was_seen(
     if seen is not None:
         buffer.observe(seen)
     assert buffer.items_of(asked) == items
+
+
+def test_memory_above_the_limit_lets_one_at_a_time_go() -> None:
+    used = [0]
+    gate = MemoryGate(0.5, lambda: (used[0], 1000))
+    assert gate.is_open(0.0, 5)
+    used[0] = 501
+    assert gate.is_open(0.05, 5)  # not looked at again yet
+    assert not gate.is_open(0.2, 5)
+    assert gate.is_open(0.2, 0)
+    assert gate.held
+    assert gate.look_at is not None
+    used[0] = 499
+    assert not gate.is_open(0.25, 5)
+    assert gate.is_open(0.31, 5)
+    assert gate.look_at is None
+
+
+def test_memory_limit_may_be_bytes() -> None:
+    gate = MemoryGate(400.0, lambda: (450, 1000))
+    assert not gate.is_open(0.0, 1)
+
+
+def test_memory_that_others_use_does_not_count() -> None:
+    used = [900]
+    gate = MemoryGate(None, lambda: (used[0], 1000))
+    assert gate.is_open(0.0, 1)
+    used[0] = 949
+    assert gate.is_open(1.0, 1)
+    used[0] = 951
+    assert not gate.is_open(2.0, 1)
+
+
+def test_memory_that_nobody_tells_holds_nothing_back() -> None:
+    gate = MemoryGate(0.1, lambda: None)
+    assert gate.is_open(0.0, 1)
+    assert not gate.held
+
+
+@pytest.mark.parametrize("on", ["threads", "processes"])
+def test_run_beyond_its_memory_goes_one_at_a_time(on: str) -> None:
+    with gs.map(abs, range(-20, 0), on=on, memory_limit=2) as run:
+        assert list(run) == list(range(20, 0, -1))
+    assert any("memory" in reason for reason in run.report.reasons)
+
+
+def test_memory_is_that_of_the_cgroup_nearest_to_its_limit(tmp_path: Path) -> None:
+    inner = tmp_path / "a" / "b"
+    inner.mkdir(parents=True)
+    own = tmp_path / "own"
+    own.write_text("0::/a/b\n")
+    for folder, most, used in ((inner, "max", 5), (tmp_path / "a", 1000, 700)):
+        (folder / "memory.max").write_text(f"{most}\n")
+        (folder / "memory.current").write_text(f"{used}\n")
+        (folder / "memory.stat").write_text("anon 1\ninactive_file 100\n")
+    assert memory(own, tmp_path, tmp_path / "none") == (600, 1000)
+    meminfo = tmp_path / "meminfo"
+    meminfo.write_text("MemTotal: 10 kB\nMemFree: 1 kB\nMemAvailable: 2 kB\n")
+    assert memory(own, tmp_path, meminfo) == (8 * 1024, 10 * 1024)
+    assert memory(tmp_path / "none", tmp_path, tmp_path / "none") is None

@@ -1,14 +1,17 @@
-"""The length of chunks: long enough to hide the hand-off, short enough to spread the work."""
+"""The length of chunks, long enough to hide the hand-off, short enough to spread the work; the number of threads."""
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gearshift._choose.tune import GROWTH, TAIL_CHUNKS, ChunkTuner
+from gearshift._choose.tune import GROWTH, TAIL_CHUNKS, ChunkTuner, ThreadTuner
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 REMAINING = st.none() | st.integers(0, 10**9)
 
@@ -120,3 +123,85 @@ def test_recent_items_count_most() -> None:
 def test_length_for(seconds: float, workers: int, remaining: int | None, expected: int) -> None:
     # a hair less, so that floats do not decide
     assert settle_to(seconds * 0.9999, workers=workers).length(remaining) == expected
+
+
+def _settle(tuner: ThreadTuner, rate_of: Callable[[int], float], seconds: float) -> list[int]:
+    """Let a function of the number of threads give the rate, and return the numbers that were tried."""
+    tried = [tuner.count]
+    now = 0.0
+    while now < seconds:
+        step = max(1.0 / rate_of(tuner.count), 0.001)
+        now += step
+        tuner.observe(max(1, round(rate_of(tuner.count) * step)), now)
+        if tuner.propose(now, None) is not None:
+            tried.append(tuner.count)
+    return tried
+
+
+def test_threads_double_while_the_rate_rises() -> None:
+    tuner = ThreadTuner(16, most=512)
+    tried = _settle(tuner, lambda count: count / 0.02, 2.0)
+    assert tried[:6] == [16, 32, 64, 128, 256, 512]
+    assert max(tried) == 512
+
+
+def test_threads_go_back_where_more_are_slower() -> None:
+    tuner = ThreadTuner(8, most=512)
+    tried = _settle(tuner, lambda count: 400 if count <= 8 else 400 * 8 / count, 1.0)
+    assert tried[:3] == [8, 16, 8]
+    assert tuner.count <= 12
+
+
+def test_threads_stay_where_more_do_not_help() -> None:
+    tuner = ThreadTuner(16, most=512)
+    tried = _settle(tuner, lambda count: min(count / 0.02, 1600), 1.0)
+    assert tried[:3] == [16, 32, 64]
+    assert max(tried) <= 96
+    assert tuner.count >= 22
+
+
+def test_threads_that_would_not_be_repaid_are_not_started() -> None:
+    tuner = ThreadTuner(16, most=512)
+    for number in range(1, 200):
+        tuner.observe(8, number * 0.01)
+        assert tuner.propose(number * 0.01, 40) is None
+
+
+def test_refused_threads_stay_away() -> None:
+    tuner = ThreadTuner(100, most=512)
+    tuner.refuse(1)
+    assert tuner.propose(0.0, None) == 70
+    for _ in range(30):  # they were under way before
+        tuner.refuse(1)
+    assert tuner.propose(0.1, None) is None
+    tried = _settle(tuner, lambda count: count / 0.02, 5.0)
+    assert max(tried) <= 70
+    tuner.observe(70, 6.0)
+    tuner.refuse(1)
+    before = tuner.count
+    assert tuner.propose(6.0, None) == int(0.7 * before)
+
+
+@given(st.integers(1, 64), st.integers(1, 1024), st.lists(st.floats(1e-4, 10.0), max_size=60))
+def test_number_of_threads_stays_within_bounds(count: int, most: int, gaps: list[float]) -> None:
+    tuner = ThreadTuner(min(count, most), most=most)
+    now = 0.0
+    for gap in gaps:
+        now += gap
+        tuner.observe(7, now)
+        proposed = tuner.propose(now, None)
+        assert proposed is None or 1 <= proposed <= most
+        assert proposed is None or proposed == tuner.count
+
+
+def test_chunk_begins_at_what_an_item_is_known_to_take() -> None:
+    tuner = ChunkTuner(
+        workers=2,
+        shortest_seconds=0.004,
+        longest_seconds=0.05,
+        most_items=16384,
+        item_seconds=1e-5,
+    )
+    assert 300 <= tuner.length(100_000) <= 400
+    tuner.observe(400, 0.04)  # they take ten times as long there
+    assert tuner.length(100_000) <= 500

@@ -29,6 +29,7 @@ from gearshift.host import cores
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
 
+    from gearshift._run.auto import Trial
     from gearshift._run.journal import Journal
     from gearshift._run.ledger import Errors
     from gearshift._run.progress import Meter, Progress
@@ -52,6 +53,7 @@ class Options(TypedDict, total=False):
     retries: int | Retry
     task_timeout: float | None
     limit: Rate | None
+    memory_limit: float | None
     seed: int | None
     journal: str | os.PathLike[str] | Journal | None
     total: int | None
@@ -104,6 +106,7 @@ def map(
     retries: int | Retry = 0,
     task_timeout: float | None = None,
     limit: Rate | None = None,
+    memory_limit: float | None = None,
     seed: int | None = None,
     journal: str | os.PathLike[str] | Journal | None = None,
     total: int | None = None,
@@ -134,6 +137,9 @@ def map(
         task_timeout: Seconds that one task may take; after that it is stopped in the way
             of the engine and fails with `gs.TaskTimeoutError`. Chunks are of one item then.
         limit: At most so many starts per time, as in `gs.Rate(100, per=1.0)`, retries included.
+        memory_limit: Memory that may be in use in this container (cgroup) or on this machine, as a share up
+            to 1 or in bytes; above it one task runs at a time until less is in use. None means 0.8, or half
+            of what is free where that is more.
         seed: Makes `gs.item_seed()` work inside the function.
         journal: A file, or a `gs.Journal`, that keeps what has settled: a second call with it
             gives those values at their turn, and runs the rest and what failed.
@@ -166,6 +172,7 @@ def map(
         retries=retries,
         task_timeout=task_timeout,
         limit=limit,
+        memory_limit=memory_limit,
         seed=seed,
         journal=journal,
         total=total,
@@ -208,9 +215,10 @@ def run_map(
     *,
     errors: Errors = "raise",
     pairs: bool = False,
+    trial: Trial | None = None,
     **options: Unpack[Options],
 ) -> Run[Any]:
-    """Do the work of `gs.map`; with `pairs` the run gives `(index, item, outcome)`.
+    """Do the work of `gs.map`; with `pairs` the run gives `(index, item, outcome)`, for a `trial` it only measures.
 
     Raises:
         TypeError: As in `gs.map`, or there is no such option.
@@ -255,9 +263,10 @@ def run_map(
         coroutine=coroutine,
         cores=cores(),
         nested=is_nested(),
-        obstacle=lambda sample: _obstacle(job, sample),
+        obstacles=_Obstacles(job),
         in_running_loop=coroutine and _is_in_running_loop(),
         reasons=_first_reasons(engine, workers),
+        trial=trial,
     )
     pump = Pump(
         source,
@@ -266,6 +275,7 @@ def run_map(
         chunksize=options.get("chunksize"),
         buffersize=options.get("buffersize"),
         limit=limit,
+        memory_limit=options.get("memory_limit"),
         journal=_journal(options.get("journal")),
         meter=_meter(options.get("progress")),
     )
@@ -331,7 +341,27 @@ def _check_options(*, errors: object, options: Options) -> None:
     limit = options.get("limit")
     if limit is not None and not isinstance(limit, Rate):
         raise TypeError(f"limit={limit!r} is not a gs.Rate, such as gs.Rate(100, per=1.0)")
+    _check_memory_limit(options.get("memory_limit"))
     _check_timeout(options)
+
+
+def _check_memory_limit(limit: object) -> None:
+    """Refuse a `memory_limit` that makes no sense.
+
+    Raises:
+        TypeError: It is not a number.
+        ValueError: It is neither a share nor bytes.
+    """
+    if limit is None:
+        return
+    if isinstance(limit, bool) or not isinstance(limit, int | float):
+        raise TypeError(
+            f"memory_limit={limit!r} is not a number: give a share such as 0.5, or bytes"
+        )
+    if not 0 < limit < float("inf"):
+        raise ValueError(
+            f"memory_limit={limit!r} is neither a share up to 1 nor a number of bytes above 1"
+        )
 
 
 def _check_timeout(options: Options) -> None:
@@ -462,6 +492,21 @@ def _first_reasons(engine: str | Engine, workers: int | None) -> tuple[str, ...]
         return ()
     name = engine if isinstance(engine, str) else engine.traits.name
     return (f"you asked for {name}",)
+
+
+class _Obstacles:
+    """What may keep a job off an engine."""
+
+    def __init__(self, job: Job) -> None:
+        self._job = job
+
+    def threads(self) -> str | None:
+        """Return why threads might change the result, or None."""
+        return None
+
+    def processes(self, value: object) -> str | None:
+        """Return why processes might, or cannot be had, or None."""
+        return _obstacle(self._job, value)
 
 
 def _obstacle(job: Job, sample: object) -> str | None:

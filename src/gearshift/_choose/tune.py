@@ -1,17 +1,29 @@
-"""Keep chunks at a length that hides their hand-off and still spreads the work.
+"""Keep two things right while a run goes on: the length of chunks, and the number of threads.
 
-Pure: it is told what was observed and answers with a length.
+Pure: it is told what was observed and answers with a number.
 """
 
 from __future__ import annotations
 
-__all__ = ["ChunkTuner"]
+__all__ = ["ChunkTuner", "ThreadTuner"]
 
 GROWTH = 8  # a length at most this many times the last: the next items may be unlike the last ones
 TAIL_CHUNKS = (
     2  # per worker that are left at the end, so that all of them end at about the same time
 )
 SPREAD_CHUNKS = 16  # per worker over the whole rest (CHOOSING: target = R w / (16 p))
+MOST_GROWTH = 2  # of threads at a time
+RISE = 1.25  # of the rate, for which it goes on doubling
+FALL = 0.95  # of the rate, below which it goes back
+TRIALS = (
+    (1.5, 1.08),
+    (0.7, 0.97),
+)  # later: so many times the threads, kept for so much of the rate
+WINDOWS_BETWEEN_TRIALS = 8
+LEAST_WINDOW_SECONDS = 0.01
+WORTH_SECONDS = 0.05  # that more threads must save, beside their start
+THREAD_SECONDS = 6e-5  # to start one
+REFUSED_SHARE = 0.7  # of the threads that stay when the other side says that it is too much
 
 
 class ChunkTuner:
@@ -25,6 +37,7 @@ class ChunkTuner:
         longest_seconds: float,
         most_items: int,
         fixed: int | None = None,
+        item_seconds: float | None = None,
     ) -> None:
         """Begin with chunks of one item.
 
@@ -34,23 +47,28 @@ class ChunkTuner:
             longest_seconds: A chunk is at most this much work.
             most_items: Items in a chunk at most.
             fixed: The length that the user asked for: it is always the answer.
+            item_seconds: What an item takes, where somebody knows already.
         """
         self.workers = workers
         self._shortest_seconds = shortest_seconds
         self._longest_seconds = longest_seconds
         self._most_items = most_items
         self._fixed = fixed
-        self._item_seconds = 0.0
-        self._longest_observed = 0
+        self._item_seconds = item_seconds or 0.0
+        # What it takes elsewhere is believed, but not for the longest chunks.
+        self._longest_observed = (
+            0 if not item_seconds else max(1, int(shortest_seconds / item_seconds / GROWTH))
+        )
+        self._is_told = bool(item_seconds)
 
     def observe(self, items: int, busy_seconds: float) -> None:
         """Learn from items that settled together; recent ones count as much as all before."""
         if items <= 0:
             return
         seconds = busy_seconds / items
-        self._item_seconds = (
-            seconds if self._longest_observed == 0 else (self._item_seconds + seconds) / 2
-        )
+        is_first = self._longest_observed == 0 or self._is_told
+        self._item_seconds = seconds if is_first else (self._item_seconds + seconds) / 2
+        self._is_told = False
         self._longest_observed = max(self._longest_observed, items)
 
     def length(self, remaining: int | None) -> int:
@@ -73,3 +91,115 @@ class ChunkTuner:
         if remaining is not None and self.workers > 1:
             wanted = min(wanted, remaining // (TAIL_CHUNKS * self.workers))
         return max(1, min(wanted, self._most_items, self._longest_observed * GROWTH))
+
+
+class ThreadTuner:
+    """How many threads to use, from the rate at which items come back.
+
+    It doubles while that pays (the method that came out best of seven: docs/design.md), holds, and
+    tries a few more and a few less now and then. A window is as many completions as there are
+    threads, after half as many that still belong to the number before.
+    """
+
+    def __init__(self, count: int, *, most: int) -> None:
+        """Begin with so many threads.
+
+        Args:
+            count: How many there are.
+            most: How many there may be.
+        """
+        self.count = count
+        self._most = most
+        self._is_growing = True
+        self._ceiling: int | None = None  # the other side took no more
+        self._refused = 0  # items, since the last change
+        self._before: tuple[int, float] | None = (
+            None  # count and rate that the present one is held against
+        )
+        self._asked = 0.0  # share of that rate which the present count must reach to stay
+        self._quiet = 0  # windows since the last trial
+        self._trial = 0
+        self._completed = 0
+        self._begin: tuple[int, float] | None = None  # of the window: completions and time
+
+    def observe(self, items: int, now: float) -> None:
+        """Learn that items came back."""
+        self._completed += items
+        if self._begin is None and self._completed >= self.count // 2:
+            self._begin = (self._completed, now)
+
+    def refuse(self, items: int) -> None:
+        """Learn that the other side says it is too much: fewer threads from now on, and never so many again.
+
+        What was under way before the last change does not count twice.
+        """
+        self._refused += items
+        if self._completed + self._refused < self.count and self._ceiling is not None:
+            return
+        self._ceiling = self._most = max(1, int(self.count * REFUSED_SHARE))
+        self._is_growing = False
+        self._before = None
+
+    def propose(self, now: float, remaining: int | None) -> int | None:
+        """Return another number of threads, or None to go on as it is.
+
+        Args:
+            now: Monotonic seconds.
+            remaining: Items not handed out yet, or None where nobody knows.
+        """
+        if self._ceiling is not None and self.count > self._ceiling:
+            return self._set(self._ceiling)
+        if self._begin is None:
+            return None
+        first, began = self._begin
+        done, seconds = self._completed - first, now - began
+        if done < max(self.count, 4) or seconds < LEAST_WINDOW_SECONDS:
+            return None
+        rate = done / seconds
+        self._begin = (self._completed, now)
+        return self._judge(rate, remaining)
+
+    def _judge(self, rate: float, remaining: int | None) -> int | None:
+        """Draw the conclusion from a window."""
+        if self._is_growing:
+            return self._grow(rate, remaining)
+        if self._before is not None:  # a trial ends
+            (count, before), self._before = self._before, None
+            return None if rate >= self._asked * before else self._set(count)
+        self._quiet += 1
+        if self._quiet < WINDOWS_BETWEEN_TRIALS:
+            return None
+        return self._try(rate)
+
+    def _grow(self, rate: float, remaining: int | None) -> int | None:
+        before, self._before = self._before, None
+        if before is not None and rate < RISE * before[1]:
+            self._is_growing = False
+            return self._set(before[0]) if rate < FALL * before[1] else None
+        more = min(self.count * MOST_GROWTH, self._most)
+        if remaining is not None:
+            more = min(more, remaining)
+            saved = remaining / rate * (1 - self.count / more) if more else 0.0
+            if saved < WORTH_SECONDS + THREAD_SECONDS * (more - self.count):
+                return None
+        if more <= self.count:
+            self._is_growing = False
+            return None
+        self._before = (self.count, rate)
+        return self._set(more)
+
+    def _try(self, rate: float) -> int | None:
+        times, self._asked = TRIALS[self._trial % len(TRIALS)]
+        self._trial += 1
+        self._quiet = 0
+        count = max(1, min(round(self.count * times), self._most))
+        if count == self.count:
+            return None
+        self._before = (self.count, rate)
+        return self._set(count)
+
+    def _set(self, count: int) -> int:
+        self.count = count
+        self._completed = self._refused = 0
+        self._begin = None
+        return count

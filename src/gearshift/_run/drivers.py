@@ -34,7 +34,7 @@ def drive(pump: Pump, job: Job, ended: Callable[[], None]) -> Iterator[Any]:
             yield from pump.window
             step = pump.step()
             if step.action is Action.WORK:
-                pump.gears.work(step.seconds or 0.0)
+                pump.work(step.seconds or 0.0)
             elif step.action is Action.PULL:
                 pump.source.pull(step.count)
             elif step.action is Action.WAIT:

@@ -1,8 +1,9 @@
-"""Which engine a run is on, and when auto shifts to another.
+"""Which engine a run is on, and how auto shifts to another.
 
     Gears.start() -> lane        an engine by name or instance
-    Gears.observe(...)           auto only: what the first items took
-    Gears.shift(...) -> lane     auto only: the lane for the rest, or None to stay
+    Gears.observe(...)           auto only: what items took
+    Gears.choose(...)            auto only: what `Auto` makes of it; `is_shifting` if the lane must change
+    Gears.shift(...) -> lane     auto only: the lane for the rest, once nothing is out
 
 Engines made here are ended here; an instance of the user's is left alone. Used by the
 pump, in the consumer's thread.
@@ -12,27 +13,30 @@ from __future__ import annotations
 
 import reprlib
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from gearshift._choose.pick import WAITING_SHARE, pick
+from gearshift._choose.pick import pick
+from gearshift._measure.costs import note_start, start_seconds
+from gearshift._run.auto import Auto, Phase
+from gearshift._run.watch import Watch
 from gearshift._work.scope import CURRENT
 from gearshift.errors import UnsupportedError
-from gearshift.facts import Plan, Profile
-from gearshift.host import run_delay_seconds
+from gearshift.host import short_turns
+from gearshift.plans import Profile
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from gearshift._run.auto import Obstacles, Trial
+    from gearshift._run.watch import Sight
     from gearshift.engines.base import Engine, Job, Lane, Wakeup
-    from gearshift.facts import Failure, Settled
+    from gearshift.facts import Chunk, Failure, Settled
+    from gearshift.plans import Plan
 
 __all__ = ["Gears"]
 
 SHOWN_CHARACTERS = 80  # of an item, in a message
-PROBE_SECONDS = 0.05
-LONGEST_LOOK_SECONDS = 0.5  # between two looks: a choice takes microseconds
-EARLY_ITEMS = 3  # mostly waiting shows after this many, or
-EARLY_SECONDS = 0.009  # this long (CHOOSING, step 2)
+PAIR_CHUNK_SECONDS = (0.0016, 0.0016)  # six of them on two threads are a short test
 
 
 class Gears:
@@ -48,9 +52,10 @@ class Gears:
         coroutine: bool,
         cores: int,
         nested: bool,
-        obstacle: Callable[[Any], str | None],
+        obstacles: Obstacles,
         in_running_loop: bool = False,
         reasons: tuple[str, ...] = (),
+        trial: Trial | None = None,
     ) -> None:
         """Prepare; no engine is made yet.
 
@@ -62,10 +67,10 @@ class Gears:
             coroutine: The function is a coroutine function.
             cores: Cores that this process may use.
             nested: The caller is itself a task of a run.
-            obstacle: Says why processes cannot be used for this job, or None; asked with a value
-                when they would be chosen.
+            obstacles: Says why an engine cannot be used for this job; asked when it would be chosen.
             in_running_loop: A coroutine function's run is iterated by `for` inside a running event loop.
             reasons: Words for the report that were decided before.
+            trial: Where what was measured goes, of a run that is to end when auto would choose; or None.
         """
         self._on = on
         self._make = make
@@ -74,24 +79,23 @@ class Gears:
         self._coroutine = coroutine
         self._cores = cores
         self._nested = nested
-        self._obstacle = obstacle
+        self._obstacles = obstacles
         self._in_running_loop = in_running_loop
         self._engine: Engine | None = None
         self._owns_engine = isinstance(on, str)
-        self._sample: Any = None
-        self._items = 0
-        self._wall_seconds = 0.0
-        self._cpu_seconds = 0.0
-        self._delay_seconds = 0.0
-        self._elapsed_seconds = 0.0  # measured or not
-        self._seen = 0  # items, measured or not
-        self._turns = 0
-        self._is_measured = True
-        self._next_look_seconds = PROBE_SECONDS
-        self._looks = 0
+        self._trial = trial
+        self._next: Plan | None = None  # that another lane is needed for
+        self._opened_at: float | None = None  # worker processes, of which nothing has come yet
+        self._method = ""  # of starting them
+        self._has_short_turns = False
+        self.auto: Auto | None = None
         self.planned_seconds: float | None = None  # for what remained at the last look
-        self.is_probing: bool = False
         self.lane: Lane | None = None
+        self.caller: Lane | None = (
+            None  # of the caller's thread, which ends what it is at beside `lane`
+        )
+        self._watch: Watch | None = None
+        self._wakeup: Wakeup | None = None
         self.reasons: tuple[str, ...] = reasons
 
     @property
@@ -114,97 +118,214 @@ class Gears:
     def start(self, job: Job, wakeup: Wakeup) -> None:
         """Open the first lane; `job` knows the consumer's loop."""
         self._job = job
+        self._wakeup = wakeup
         on = self._on
         if on == "auto":
             on = self._first_gear(job)
         in_caller = on == "serial" or (not isinstance(on, str) and on.traits.in_caller)
-        if in_caller and (job.loop is not None or self._in_running_loop):
+        if in_caller and self._has_no_caller:
             # Nothing synchronous may run on the consumer's loop, nor a second loop in its thread.
             self._owns_engine = True
             self._open("threads", 1, wakeup)
         elif isinstance(on, str):
-            self._open(on, 1 if self.is_probing else self._workers, wakeup)
+            self._open(on, 1 if self.auto is not None else self._workers, wakeup)
         else:
             _check_not_inside(on, job)
             self._engine = on
             self.lane = on.open(job, wakeup)
 
-    def work(self, seconds: float) -> None:
-        """Run items in the caller's thread; while auto looks, also measure how long it had to wait for a core.
+    def work(
+        self,
+        seconds: float,
+        beside: Callable[[Sight, Callable[[float], bool]], None] | None = None,
+    ) -> None:
+        """Run items in the caller's thread; while auto looks, measure that too.
 
-        On a busy machine the wall time of pure Python holds the turns of other programs
-        too. Reading them costs 1 % of a turn, so after the first look only every eighth is measured.
+        Args:
+            seconds: About how long.
+            beside: Does what can be done beside an item that takes long (see `Watch`), or None
+                where nothing may.
         """
-        if self.lane is None:
+        lane = self.caller if self.caller is not None else self.lane
+        if lane is None:
             return
-        self._turns += 1
-        self._is_measured = self.is_probing and (self._looks == 0 or self._turns % 8 == 0)
-        before = run_delay_seconds() if self._is_measured else None
+        if self.auto is None or self.auto.phase is not Phase.LOOK:
+            lane.work(seconds)
+            return
+        if self.auto.is_watched and beside is not None and self._wakeup is not None:
+            self._watch = Watch(beside, self._wakeup.set)
+            self._watch.begin()
         try:
-            self.lane.work(seconds)
+            with self.auto.turn():
+                lane.work(seconds)
         finally:
-            after = run_delay_seconds() if before is not None else None
-            if before is not None and after is not None:
-                self._delay_seconds += after - before
+            self.end_watch()
 
-    def observe(self, settled: Settled) -> None:
+    def end_watch(self) -> None:
+        """Return once nobody looks from beside any more; may be called again."""
+        if self._watch is not None:
+            self._watch.end()
+            self._watch = None
+
+    def shift_amid(self, sight: Sight, remaining: int | None, now: float) -> bool:
+        """Open a lane beside an item that has not ended, if that promises something; called by a watcher."""
+        if self.auto is None or self.auto.phase is not Phase.LOOK or self._wakeup is None:
+            return False
+        plan = self.auto.choose_amid(sight, remaining)
+        if plan is None or self._trial is not None:
+            return False
+        caller, engine = self.lane, self._engine
+        try:
+            self._open(plan.engine, plan.workers, self._wakeup)
+        except Exception:  # such as no thread to be had: the item goes on, and is asked about again
+            self.lane, self._engine = caller, engine
+            return False
+        self.caller = caller
+        self.reasons = plan.reasons
+        self.planned_seconds = None  # nobody knows how long an item takes
+        self.auto.carry_out_amid(plan, now)
+        return True
+
+    def leave_caller(self) -> None:
+        """Close the lane of the caller's thread, once its news is collected."""
+        if self.caller is not None:
+            self.caller.close()
+            self.caller = None
+
+    def sent(self, chunk: Chunk) -> None:
+        """Keep a sample of what is sent (auto)."""
+        if self.auto is not None and self.auto.phase is Phase.LOOK:
+            self.auto.item = chunk.items[-1]
+
+    def observe(self, settled: Settled, now: float) -> None:
         """Learn from outcomes (auto)."""
-        if not self.is_probing:
+        if self.auto is None:
             return
-        self._elapsed_seconds += settled.busy_seconds
-        self._seen += len(settled.values)
-        if self._is_measured:
-            self._sample = settled.values[-1]
-            self._items += len(settled.values)
-            self._wall_seconds += settled.busy_seconds
-            self._cpu_seconds += settled.cpu_seconds
+        if self._opened_at is not None:
+            seconds = now - self._opened_at - settled.busy_seconds
+            note_start(self.name, self._method, max(seconds, 0.0))
+            self._opened_at = None
+        self.auto.observe(settled, now)
 
     @property
-    def is_look_due(self) -> bool:
+    def is_choice_due(self) -> bool:
         """Whether enough has been seen to choose (again)."""
-        if not self.is_probing or self._items == 0:
-            return False
-        if self._elapsed_seconds >= self._next_look_seconds:
-            return True
-        is_early = (
-            self._looks == 0 and self._items >= EARLY_ITEMS and self._wall_seconds >= EARLY_SECONDS
-        )
-        computing = self._cpu_seconds + self._delay_seconds
-        return is_early and computing < (1 - WAITING_SHARE) * self._wall_seconds
+        return self.auto is not None and self._next is None and self.auto.is_due
 
-    def shift(self, remaining: int | None, wakeup: Wakeup) -> None:
-        """Choose for the rest, and open its lane if it is another one; call it when no item is out."""
-        plan = self._plan(remaining)
-        self._looks += 1
-        self.reasons = plan.reasons
-        self.planned_seconds = plan.seconds if remaining is not None else None
-        if plan.engine == "serial":
-            self._look_again()
-            return
-        self.is_probing = False
-        if self._engine is not None and plan.engine == self._engine.traits.name:
-            self._engine.resize(plan.workers or 1)  # the probe ran on one thread of it
+    @property
+    def is_shifting(self) -> bool:
+        """Whether another lane is to be opened as soon as nothing is out."""
+        return self._next is not None
+
+    @property
+    def is_trial_over(self) -> bool:
+        """Whether the run was only to learn what would be chosen, and that is known."""
+        return self._trial is not None and self._trial.is_over
+
+    def end_trial(self, now: float) -> None:
+        """Keep what is known of a run that came to its end before anything was chosen."""
+        trial, auto = self._trial, self.auto
+        if trial is not None and trial.profile is None and auto is not None:
+            trial.profile = auto.profile(trial.items, now, self._start_seconds)
+
+    @property
+    def chunk_seconds(self) -> tuple[float, float] | None:
+        """How long chunks should be while something is tested, or None."""
+        return (
+            PAIR_CHUNK_SECONDS if self.auto is not None and self.auto.phase is Phase.PAIR else None
+        )
+
+    @property
+    def item_seconds(self) -> float | None:
+        """What an item takes, where auto has seen some."""
+        return None if self.auto is None else self.auto.item_seconds
+
+    def choose(self, remaining: int | None, now: float) -> bool:
+        """Choose for the rest (auto): go on, resize, or have the lane changed.
+
+        Returns:
+            Whether what is planned counts from now on.
+        """
+        if self.auto is None:
+            return False
+        was_waiting = self.auto.phase is Phase.THREADS
+        if self._trial is not None:
+            remaining = self._trial.items
+        plan = self.auto.choose(remaining, now, self._start_seconds)
+        if self._trial is not None and not plan.is_test:
+            profile = self.auto.profile(remaining, now, self._start_seconds)
+            self._trial.learn(plan, profile, self.auto.elapsed_seconds)
+            if plan.engine != "serial":
+                return False
+        is_anew = not plan.is_test and not (was_waiting and plan.engine == "threads")
+        if is_anew:
+            self.reasons = plan.reasons
+            self.planned_seconds = plan.seconds if remaining is not None else None
+        name = self.name
+        if plan.engine == "serial" and self._has_no_caller:
+            plan_workers, is_here = 1, name == "threads"
+        else:
+            plan_workers, is_here = plan.workers or 1, name == plan.engine
+        if not is_here:
+            self._next = plan
+            return is_anew
+        if was_waiting:
+            plan_workers = self._engine.workers if self._engine is not None else plan_workers
+        if self._engine is not None and name == "threads" and plan_workers != self._engine.workers:
+            self._engine.resize(plan_workers)
+        self._carry_out(plan, now)
+        return is_anew
+
+    def shift(self, wakeup: Wakeup, now: float) -> None:
+        """Open the lane that was chosen; call it when no item is out."""
+        plan, self._next = self._next, None
+        if plan is None or self.auto is None:
             return
         lane, engine = self.lane, self._engine
+        if engine is not None and engine.traits.name == "threads":
+            engine.shutdown(wait=True)  # idle by now; a fork beside a thread is not safe
         try:
             self._open(plan.engine, plan.workers, wakeup)
         except Exception as error:  # such as no memory for a fork: what ran so far can go on
-            self.lane, self._engine = lane, engine
             self.reasons = (*plan.reasons, f"but {plan.engine} could not be started: {error}")
             self.planned_seconds = None
+            self.auto.phase = Phase.SETTLED
+            if engine is None or engine.traits.name == "threads":
+                self._open("threads" if self._has_no_caller else "serial", 1, wakeup)
+            else:
+                self.lane, self._engine = lane, engine
             return
+        if plan.engine == "processes":
+            self._opened_at = now
         if lane is not None:
             lane.close()
         if engine is not None:
             engine.shutdown(wait=False)
+        self._carry_out(plan, now)
 
-    def _look_again(self) -> None:
-        """Stay, and measure afresh: what comes may be unlike what was."""
-        self._next_look_seconds = self._elapsed_seconds + min(
-            self._elapsed_seconds, LONGEST_LOOK_SECONDS
-        )
-        self._items = 0
-        self._wall_seconds = self._cpu_seconds = self._delay_seconds = 0.0
+    def tune(self, now: float, remaining: int | None) -> None:
+        """Change the number of threads if that promises more (auto)."""
+        if self.auto is None or self.auto.phase is not Phase.THREADS or self._engine is None:
+            return
+        workers = self.auto.tune(now, remaining)
+        if workers is not None:
+            self._engine.resize(workers)
+
+    def _carry_out(self, plan: Plan, now: float) -> None:
+        assert self.auto is not None
+        self.auto.carry_out(plan, now)
+        self._shorten_turns(wanted=self.auto.phase is Phase.PAIR)
+
+    def _shorten_turns(self, *, wanted: bool) -> None:
+        """Have threads take turns often while two are compared: with 5 ms each, a short test shows chance."""
+        if wanted != self._has_short_turns:
+            self._has_short_turns = wanted
+            short_turns(wanted=wanted)
+
+    @property
+    def _has_no_caller(self) -> bool:
+        """Whether nothing may run in the consumer's thread: it runs an event loop."""
+        return self._job.loop is not None or self._in_running_loop
 
     def describe(self, failure: Failure) -> None:
         """Add to an exception which item it was and where it ran, once: it may be raised again and again."""
@@ -221,7 +342,11 @@ class Gears:
             failure.exception.add_note(words)
 
     def close(self, *, kill: bool) -> None:
-        """Close the lane and, if it is ours, let the engine end by itself."""
+        """Close the lanes and, if it is ours, let the engine end by itself."""
+        self.end_watch()
+        self._shorten_turns(wanted=False)
+        if self.caller is not None:
+            self.caller.close(kill=kill)
         if self.lane is not None:
             self.lane.close(kill=kill)
         if self._engine is not None and self._owns_engine:
@@ -241,10 +366,27 @@ class Gears:
             raise
         self._engine = engine
 
+    def _start_seconds(self) -> float:
+        """Return what it takes to start worker processes, once the threads of a test have ended."""
+        from gearshift.engines.processes import start_method  # for those who may start some
+
+        ending = len(getattr(self._engine, "threads", ()))
+        self._method = start_method(ending)
+        return start_seconds("processes", self._method, self._cores)
+
     def _first_gear(self, job: Job) -> str:
         """Return where the first items run under auto."""
         if self._coroutine:
-            plan = pick(self._profile(None))
+            plan = pick(
+                Profile(
+                    items=0,
+                    wall_seconds=0.0,
+                    cpu_seconds=0.0,
+                    remaining=None,
+                    cores=self._cores,
+                    coroutine=True,
+                )
+            )
             self.reasons = plan.reasons
             return plan.engine
         if job.task_timeout is not None:
@@ -253,36 +395,16 @@ class Gears:
         if self._workers == 1:
             self.reasons = ("workers=1 leaves nothing to choose",)
         else:
-            self.is_probing = True
+            self.auto = Auto(
+                cores=self._cores,
+                nested=self._nested,
+                workers=self._workers,
+                obstacles=self._obstacles,
+            )
             self.reasons = (
                 "all of it was done while the first items were measured, one after another",
             )
         return "serial"
-
-    def _plan(self, remaining: int | None) -> Plan:
-        """Choose; ask about obstacles to processes only if they would be taken."""
-        profile = self._profile(remaining)
-        plan = pick(profile)
-        if plan.engine == "processes":
-            obstacle = self._obstacle(self._sample)
-            if obstacle is not None:
-                plan = pick(self._profile(remaining, obstacle))
-        return plan
-
-    def _profile(self, remaining: int | None, no_processes: str | None = None) -> Profile:
-        return Profile(
-            items=self._items,
-            seen=self._seen,
-            wall_seconds=self._wall_seconds,
-            cpu_seconds=self._cpu_seconds,
-            delay_seconds=min(self._delay_seconds, self._wall_seconds),
-            remaining=remaining,
-            cores=self._cores,
-            coroutine=self._coroutine,
-            nested=self._nested,
-            workers=self._workers,
-            no_processes=no_processes,
-        )
 
 
 def _check_not_inside(engine: Engine, job: Job) -> None:

@@ -1,6 +1,6 @@
-"""How much may start now, and how much may be inside: rates and buffers.
+"""How much may start now, and how much may be inside: rates, buffers, memory.
 
-Pure: whoever calls says what time it is.
+Pure: whoever calls says what time it is, and how much memory is used.
 """
 
 from __future__ import annotations
@@ -9,12 +9,16 @@ from collections import deque
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from gearshift.facts import Rate
 
-__all__ = ["Buffer", "RateGate"]
+__all__ = ["Buffer", "MemoryGate", "RateGate"]
 
 AUTOMATIC_ITEMS = 4096  # inside at most: lets others go on behind a slow item, and is little memory
 AUTOMATIC_BYTES = 64 * 2**20
+MEMORY_SHARE = 0.8  # of what there is, that may be in use before less is started
+LOOK_SECONDS = 0.1  # between two looks at the memory
 
 
 class RateGate:
@@ -77,3 +81,59 @@ class Buffer:
         if self._bytes_each * items > AUTOMATIC_BYTES:
             items = max(workers, min(items, int(AUTOMATIC_BYTES / self._bytes_each)))
         return items - inside
+
+
+class MemoryGate:
+    """Starts one task at a time while more memory is used than should be.
+
+    Memory that others use already does not count as ours: where much is in use at the beginning, half
+    of what is free then may be used.
+    """
+
+    def __init__(self, limit: float | None, read: Callable[[], tuple[int, int] | None]) -> None:
+        """Begin open.
+
+        Args:
+            limit: A share of what there is, to 1, or bytes; None for 0.8.
+            read: Returns bytes in use and bytes that there are, or None where nobody tells.
+        """
+        self._limit = limit
+        self._read = read
+        self._allowed: float | None = None
+        self._look_at = 0.0
+        self._is_above = False
+        self.held = False  # at any time
+
+    def is_open(self, now: float, outstanding: int) -> bool:
+        """Whether another chunk may be sent; the first always may, or nothing would ever end.
+
+        Args:
+            now: Monotonic seconds.
+            outstanding: Items that are with the engine.
+        """
+        if now >= self._look_at:
+            self._look_at = now + LOOK_SECONDS
+            self._look()
+        if not self._is_above or outstanding == 0:
+            return True
+        self.held = True
+        return False
+
+    @property
+    def look_at(self) -> float | None:
+        """When it may open by itself, or None while it is open."""
+        return self._look_at if self._is_above else None
+
+    def _look(self) -> None:
+        found = self._read()
+        if found is None:
+            return
+        used, total = found
+        if self._allowed is None:
+            self._allowed = self._first_allowed(used, total)
+        self._is_above = used > self._allowed
+
+    def _first_allowed(self, used: int, total: int) -> float:
+        if self._limit is not None:
+            return self._limit * total if self._limit <= 1 else self._limit
+        return max(MEMORY_SHARE * total, used + (total - used) / 2)

@@ -24,7 +24,8 @@ from enum import Enum, auto
 from typing import TYPE_CHECKING, Any
 
 from gearshift._choose.tune import ChunkTuner
-from gearshift._run.limits import Buffer, RateGate
+from gearshift._measure.memory import memory
+from gearshift._run.limits import Buffer, MemoryGate, RateGate
 from gearshift._run.tally import Tally
 from gearshift.engines.base import Wakeup
 from gearshift.errors import JournalError, RunCancelledError
@@ -39,6 +40,7 @@ if TYPE_CHECKING:
     from gearshift._run.ledger import Ledger
     from gearshift._run.progress import Meter, Progress
     from gearshift._run.source import Source
+    from gearshift._run.watch import Sight
     from gearshift.engines.base import Job, Lane
     from gearshift.facts import Rate
 
@@ -73,6 +75,7 @@ class Step:
     error: BaseException | None = None  # END: the run ends with it
 
 
+_HELD = "for want of memory less was started at a time than there were workers for"
 _EMIT = Step(Action.EMIT)
 _WORK = Step(Action.WORK, seconds=WORK_SECONDS)
 
@@ -89,6 +92,7 @@ class Pump:
         chunksize: int | None = None,
         buffersize: int | None = None,
         limit: Rate | None = None,
+        memory_limit: float | None = None,
         journal: Journal | None = None,
         meter: Meter | None = None,
         clock: Callable[[], float] = time.monotonic,
@@ -102,6 +106,7 @@ class Pump:
             chunksize: Items in a chunk, or None to keep it tuned.
             buffersize: Items inside at most, or None for an automatic bound.
             limit: Starts per time, or None.
+            memory_limit: Memory that may be in use, as a share or in bytes, or None for four fifths.
             journal: Where outcomes are kept, or None.
             meter: Told now and then how far it is, or None.
             clock: Monotonic seconds.
@@ -116,6 +121,7 @@ class Pump:
         self._chunksize = chunksize
         self._buffer = Buffer(buffersize)
         self._gate = None if limit is None else RateGate(limit)
+        self._memory = MemoryGate(memory_limit, memory)
         self._journal = journal
         self._book: Logbook | None = None
         self._is_replaying = journal is not None  # what was pulled last had its values already
@@ -199,6 +205,7 @@ class Pump:
         with interrupts_held():
             self.check_process()
             self._check_thread()
+            self.gears.end_watch()  # an interrupt may have struck before that was done
             if self.wakeup.is_set:
                 self.wakeup.clear()
             self._admit()
@@ -250,6 +257,12 @@ class Pump:
             )
         self._thread = thread
 
+    def work(self, seconds: float) -> None:
+        """Run items in the caller's thread for about that long."""
+        # The journal and the clock of a rate are the caller's: beside it nothing is sent then.
+        is_open = self._journal is None and self._gate is None
+        self.gears.work(seconds, self._go_on_beside if is_open else None)
+
     def wait(self, seconds: float | None) -> None:
         """Block until there is news, at most so long."""
         lane = self.gears.lane
@@ -283,6 +296,7 @@ class Pump:
             Whether anything is still with the lane; see `drain`.
         """
         with interrupts_held():
+            self.gears.end_watch()
             self._ledger.stop()
             self._is_closed = True
             deque(self.window, maxlen=0)  # an iterator in the middle of it finds nothing more
@@ -311,6 +325,7 @@ class Pump:
         """Mark the end and let our engine go."""
         if self._ended_at is None:
             self._ended_at = self._clock()
+            self.gears.end_trial(self._ended_at)
         self.gears.close(kill=True)
         if wait:
             self.gears.wait_closed()
@@ -328,7 +343,7 @@ class Pump:
         return Report(
             engine=self.gears.name,
             workers=min(engine.workers, max(self._peak, 1)) if engine is not None else 0,
-            reasons=self.gears.reasons,
+            reasons=(*self.gears.reasons, *((_HELD,) if self._memory.held else ())),
             items=ledger.succeeded + ledger.failed,
             succeeded=ledger.succeeded,
             failed=ledger.failed,
@@ -419,10 +434,17 @@ class Pump:
         self._ledger.stop()
 
     def _collect(self) -> None:
-        """Take outcomes from the lane."""
-        lane = self.gears.lane
-        if lane is None:
-            return
+        """Take outcomes from the lanes."""
+        caller = self.gears.caller
+        if caller is not None:  # its turn is over: what it has not begun runs on the other lane
+            caller.revoke()
+            self._collect_from(caller)
+            self.gears.leave_caller()
+        if self.gears.lane is not None:
+            self._collect_from(self.gears.lane)
+
+    def _collect_from(self, lane: Lane) -> None:
+        """Take outcomes from a lane."""
         try:
             news = lane.poll()
         except Exception as error:  # WorkerDiedError, or a lane that is broken in its own way
@@ -441,6 +463,30 @@ class Pump:
         if count:
             lane.ack(count)
 
+    def _go_on_beside(self, sight: Sight, is_over: Callable[[float], bool]) -> None:
+        """Run other items beside one that takes long in the caller's thread (a watcher's thread).
+
+        The caller's thread is in that item all the while, and takes part again when this has returned.
+        """
+        if self._is_cancelled or self.source.is_async:
+            return
+        remaining = self._remaining()
+        if not self.gears.shift_amid(sight, remaining, self._clock()):
+            return
+        self._tally.begin_lane(self._clock())
+        lane = self.gears.lane
+        while lane is not None and not is_over(0.0) and not self._is_cancelled:
+            self.wakeup.clear()
+            self._collect_from(lane)
+            self.gears.tune(self._clock(), self._remaining())
+            if not self.source.may_block:
+                self.source.pull(self._wanted())
+                self._admit()
+            self._feed()
+            if is_over(0.0):
+                return
+            self.wakeup.wait(self._until(None), lane.filenos())
+
     def _settle(self, settled: Settled, now: float) -> None:
         self._ledger.settle(settled, now)
         before = self._tally.timeouts
@@ -450,7 +496,7 @@ class Pump:
         if self._tuner is not None:
             self._tuner.observe(len(settled.values), settled.busy_seconds)
         self._buffer.observe(_size_bytes(settled.values[0]))
-        self.gears.observe(settled)
+        self.gears.observe(settled, now)
 
     def _end_early(self) -> None:
         """Revoke what no longer counts: a failure is final, or the run was cancelled."""
@@ -477,31 +523,44 @@ class Pump:
         engine = self.gears.engine
         return engine is not None and engine.traits.in_caller
 
-    @property
-    def _is_shift_due(self) -> bool:
-        """Whether auto is to choose as soon as nothing is out: until then nothing more is sent."""
-        return self.gears.is_look_due and not self._ledger.is_ending
-
     def _shift(self) -> None:
-        """Under auto, go to another engine when enough was seen."""
-        if not self._is_shift_due:
+        """Under auto, choose when enough was seen, and go to another engine when nothing is out."""
+        gears = self.gears
+        if gears.auto is None or self._ledger.is_ending:
             return
-        if self.is_in_caller and self.gears.lane is not None:
-            self.gears.lane.revoke()  # the rest of a chunk that turned out to be long need not stay here
-            self._collect()
-        if self._ledger.outstanding == 0:
-            self.gears.shift(self._remaining(), self.wakeup)
-            self._tally.begin_lane(self._clock())
+        now = self._clock()
+        if gears.is_choice_due:
+            if gears.choose(self._remaining(with_outstanding=True), now):
+                self._tally.begin_lane(now)
+            if gears.is_trial_over:
+                self.cancel()
+                self._end_early()
+                return
+            if gears.is_shifting and gears.lane is not None:
+                gears.lane.revoke()  # what has not begun need not stay there
+                self._collect()
+        if not gears.is_shifting:
+            gears.tune(now, self._remaining())
+        elif self._ledger.outstanding == 0:
+            gears.shift(self.wakeup, now)
+            self._tally.begin_lane(now)
+
+    @property
+    def _is_held(self) -> bool:
+        """Whether nothing more is sent, until the lane that is there has ended its work."""
+        return self.gears.is_shifting and not self._ledger.is_ending
 
     def _feed(self) -> None:
         """Send chunks while the lane has room."""
         lane = self.gears.lane
-        if lane is None or not self._ledger.unsent or self._is_shift_due:
+        if lane is None or not self._ledger.unsent or self._is_held:
             return
         now = self._clock()
         room = lane.room()
         length = self._chunk_length()
         while room > 0:
+            if not self.is_in_caller and not self._memory.is_open(now, self._ledger.outstanding):
+                return
             if self._gate is not None and self._gate.opens_at(now) > now:
                 return
             chunk = self._ledger.next_chunk(length, now)
@@ -516,6 +575,7 @@ class Pump:
                 self._ledger.returned(chunk.first, len(chunk.items))
                 self._ledger.stop()
                 return
+            self.gears.sent(chunk)
             self._peak = max(self._peak, self._ledger.outstanding)
             room = lane.room()
 
@@ -581,12 +641,12 @@ class Pump:
         """Return how many items to pull now: what the lane takes and the buffer holds."""
         ledger = self._ledger
         lane = self.gears.lane
-        if self.source.is_exhausted or ledger.is_ending or lane is None or self._is_shift_due:
+        if self.source.is_exhausted or ledger.is_ending or lane is None or self._is_held:
             return 0
         if ledger.has_sendable(self._clock()):
             return 0
         room = lane.room()
-        if room <= 0:
+        if room <= 0 or (self._memory.look_at is not None and ledger.outstanding):
             return 0
         length = self._chunk_length()
         capacity = (room + self.gears.workers) * length
@@ -600,19 +660,21 @@ class Pump:
         is_loop = (
             engine is not None and engine.traits.coroutines_only
         )  # each item is a task of its own there
-        if self._single or is_loop:
+        if self._single or is_loop or self._memory.look_at is not None:
             return 1
         if self._tuner is None or self._tuned_for is not self.gears.lane:
             in_caller = engine is not None and engine.traits.in_caller
-            shortest, longest = CHUNK_SECONDS[in_caller]
+            shortest, longest = self.gears.chunk_seconds or CHUNK_SECONDS[in_caller]
             self._tuner = ChunkTuner(
                 workers=self.gears.workers,
                 shortest_seconds=shortest,
                 longest_seconds=longest,
                 most_items=MOST_CHUNK_ITEMS,
                 fixed=self._chunksize,
+                item_seconds=None if in_caller else self.gears.item_seconds,
             )
             self._tuned_for = self.gears.lane
+        self._tuner.workers = self.gears.workers  # there may be more by now
         length = self._tuner.length(self._remaining())
         return (
             length
@@ -620,25 +682,27 @@ class Pump:
             else min(length, self._buffer.items_of(MOST_CHUNK_BYTES))
         )
 
-    def _remaining(self) -> int | None:
-        """Return how many items are not handed out yet, where that is known."""
+    def _remaining(self, *, with_outstanding: bool = False) -> int | None:
+        """Return how many items are not handed out yet (or not settled), where that is known."""
+        ledger = self._ledger
+        here = ledger.unsent + (ledger.outstanding if with_outstanding else 0)
         if self.source.is_exhausted:
-            return self._ledger.unsent
+            return here
         if (
-            self.source.total is None or self.source.total < self._ledger.admitted
+            self.source.total is None or self.source.total < ledger.admitted
         ):  # `total=` may be wrong
             return None
-        return max(0, self.source.total - self._ledger.admitted) + self._ledger.unsent
+        return max(0, self.source.total - ledger.admitted) + here
 
     def _until(self, at: float | None) -> float | None:
         """Return the seconds to the next thing that happens by itself, or None."""
         lane = self.gears.lane
-        times = [at, lane.deadline() if lane is not None else None]
+        times = [at, lane.deadline() if lane is not None else None, self._memory.look_at]
         if self._is_cancelled and not self._is_stopped:
             times.append(self._grace_ends_at)
         now = self._clock()
         if (
-            lane is not None and not self._is_shift_due and lane.room() > 0
+            lane is not None and not self._is_held and lane.room() > 0
         ):  # else only news can change anything
             start = now if self._ledger.has_sendable(now) else self._ledger.next_due
             if start is not None:

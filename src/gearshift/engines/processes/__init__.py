@@ -290,12 +290,17 @@ def obstacle() -> str | None:
     return None
 
 
-def start_method() -> str:
-    """Return how workers are started here: "fork" where nothing forbids it, else "exec"."""
-    if sys.platform != "linux" or threading.active_count() > 1:
+def start_method(ending: int = 0) -> str:
+    """Return how workers are started here: "fork" where nothing forbids it, else "exec".
+
+    Args:
+        ending: Threads that will have ended by then.
+    """
+    if sys.platform != "linux" or threading.active_count() > 1 + ending:
         return "exec"
     try:
-        others = len(os.listdir("/proc/self/task")) - 1  # noqa: PTH208 - the number is all we need
+        tasks = os.listdir("/proc/self/task")  # noqa: PTH208 - the number is all we need
+        others = len(tasks) - 1 - ending
         if others == 0:
             return "fork"
         maps = Path("/proc/self/maps").read_text("utf-8", "replace")

@@ -1,0 +1,1 @@
+"""What can be measured of a function and of this machine; it decides nothing."""

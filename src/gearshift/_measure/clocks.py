@@ -1,0 +1,64 @@
+"""What a turn in the caller's thread took: wall, CPU, time without a core, other threads' CPU.
+
+CPU over wall calls every busy function "waiting" when other programs compete for the core; the
+time that the thread was ready to run but had none is taken out where the system tells it.
+"""
+
+from __future__ import annotations
+
+import time
+from typing import Self
+
+from gearshift.host import run_delay_seconds
+
+__all__ = ["TurnClock"]
+
+
+class TurnClock:
+    """Sums over turns; used as a context manager around each."""
+
+    __slots__ = (
+        "_cpu_began",
+        "_delay_began",
+        "_own_began",
+        "_wall_began",
+        "delay_seconds",
+        "knows_delay",
+        "others_seconds",
+        "wall_seconds",
+    )
+
+    def __init__(self) -> None:
+        """Begin at zero."""
+        self.knows_delay = True
+        self.reset()
+
+    def reset(self) -> None:
+        """Begin anew."""
+        self.wall_seconds = 0.0
+        self.delay_seconds = 0.0
+        self.others_seconds = 0.0  # CPU time of this process's other threads
+
+    @property
+    def own_cores(self) -> float:
+        """Cores that other threads of this process kept busy."""
+        return self.others_seconds / self.wall_seconds if self.wall_seconds > 0 else 0.0
+
+    def __enter__(self) -> Self:
+        """Begin a turn."""
+        self._delay_began = run_delay_seconds()
+        self._own_began = time.process_time()
+        self._cpu_began = time.thread_time()
+        self._wall_began = time.perf_counter()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """End a turn."""
+        self.wall_seconds += time.perf_counter() - self._wall_began
+        mine = time.thread_time() - self._cpu_began
+        self.others_seconds += max(0.0, time.process_time() - self._own_began - mine)
+        delay = run_delay_seconds() if self._delay_began is not None else None
+        if delay is None or self._delay_began is None:
+            self.knows_delay = False
+        else:
+            self.delay_seconds += delay - self._delay_began

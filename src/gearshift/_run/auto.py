@@ -1,0 +1,454 @@
+"""What auto has seen of a run, when it has seen enough, and what it then asks of the chooser.
+
+    LOOK     items run one after another in the caller's thread, measured
+    PAIR     a few items run on two threads: who can share the work?
+    THREADS  many threads wait; their number is tuned, and whether they fill the GIL is watched
+    SETTLED  nothing more is asked
+
+It decides nothing itself (`_choose.pick` does) and knows no engine: `Gears` carries plans out.
+Used in the consumer's thread.
+"""
+
+from __future__ import annotations
+
+from contextlib import nullcontext, suppress
+from dataclasses import replace
+from enum import Enum, auto
+from typing import TYPE_CHECKING, Any, Protocol
+
+from gearshift._choose.pick import is_waiting, pick
+from gearshift._choose.tune import ThreadTuner
+from gearshift._measure.carriage import carriage
+from gearshift._measure.clocks import TurnClock
+from gearshift.plans import Pair, Plan, Profile, Stretch
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from contextlib import AbstractContextManager
+
+    from gearshift._run.watch import Sight
+    from gearshift.facts import Settled
+
+__all__ = ["Auto", "Obstacles", "Phase", "Trial"]
+
+FIRST_LOOK_SECONDS = 0.003
+LONGEST_LOOK_SECONDS = 0.5  # between two looks: a choice takes microseconds
+EARLY_ITEMS = 3  # mostly waiting shows after this many, or
+EARLY_SECONDS = 0.009  # this long (CHOOSING, step 2)
+FIRST_TIMES = 3.0  # the others' time, from which on the first item does not count
+MEASURED_TURNS = 8  # after the first look every so many: reading the clocks costs 1 % of a turn
+WATCHED_ITEM_SECONDS = 0.003
+TRIAL_SECONDS = 0.05
+PAIR_SECONDS = (0.01, 0.06)  # least and longest, or three items
+PAIR_CHUNKS = 6
+LONE_CHUNKS = 2
+PAIR_OTHER_TIMES = 4.0  # the pair's items took so much less that the look's were no sample
+STRETCH_SECONDS = 0.1  # of many threads, after which the GIL is looked at
+MOST_TUNED_THREADS = 512
+ASKED = {"threads", "processes"}  # engines that something may keep a job off
+_UNKNOWN: Any = object()
+TOO_MANY = (
+    429,
+    503,
+)  # status codes that mean "not so fast" (RFC 6585, section 4; RFC 9110, 15.6.4)
+
+
+class Phase(Enum):
+    """See the module's head."""
+
+    LOOK = auto()
+    PAIR = auto()
+    THREADS = auto()
+    SETTLED = auto()
+
+
+class Obstacles(Protocol):
+    """What may keep a job off an engine; asked once it would be used."""
+
+    def threads(self) -> str | None:
+        """Return why threads might change the result, or None."""
+        ...
+
+    def processes(self, value: Any) -> str | None:
+        """Return why processes might, or cannot be had, or None; `value` is a sample of the results."""
+        ...
+
+
+class Auto:
+    """See the module's head."""
+
+    def __init__(
+        self,
+        *,
+        cores: int,
+        nested: bool,
+        workers: int | None,
+        obstacles: Obstacles,
+    ) -> None:
+        """Begin to look.
+
+        Args:
+            cores: Cores that this process may use.
+            nested: The caller is itself a task of a run.
+            workers: What the user asked for, or None.
+            obstacles: What may keep the job off an engine.
+        """
+        self.phase = Phase.LOOK
+        self.plan: Plan | None = None  # the last one
+        self._cores = cores
+        self._nested = nested
+        self._workers = workers
+        self._obstacles = obstacles
+        self._clock = TurnClock()
+        self._is_measured = True
+        self._turns = 0
+        self._looks = 0
+        self._seen = 0  # items, measured or not
+        self._elapsed_seconds = 0.0  # of the function, measured or not
+        self._next_look_seconds = FIRST_LOOK_SECONDS
+        self._sample: tuple[Any, Any] | None = None  # an item and a value
+        self.item: Any = None  # that was sent last
+        self._items = 0
+        self._wall_seconds = 0.0
+        self._cpu_seconds = 0.0
+        self._first: tuple[float, float, float] | None = None  # item's wall, CPU, delay
+        self._pair = _Pair()
+        self._no_threads: Any = _UNKNOWN
+        self._waits_on: str | None = None
+        self._gil_share: float | None = None
+        self._tuner: ThreadTuner | None = None
+        self._stretch: _Stretch | None = None
+
+    def turn(self) -> AbstractContextManager[object]:
+        """Return what is to be put around a turn of the caller's thread."""
+        self._turns += 1
+        self._is_measured = self._looks == 0 or self._turns % MEASURED_TURNS == 0
+        return self._clock if self._is_measured else nullcontext()
+
+    def observe(self, settled: Settled, now: float) -> None:
+        """Learn from outcomes."""
+        count = len(settled.values)
+        self._seen += count
+        self._elapsed_seconds += settled.busy_seconds
+        if self.phase is Phase.LOOK:
+            if self._is_measured:
+                self._observe_look(settled, count)
+        elif self.phase is Phase.PAIR:
+            self._pair.observe(settled, now)
+        elif self.phase is Phase.THREADS:
+            if self._tuner is not None:
+                self._tuner.observe(count, now)
+                refused = sum(is_refusal(fault.exception) for fault in settled.failed.values())
+                if refused:
+                    self._tuner.refuse(refused)
+            if self._stretch is not None:
+                self._stretch.observe(settled, now)
+
+    def _observe_look(self, settled: Settled, count: int) -> None:
+        if settled.first not in settled.failed:
+            self._sample = (self.item, settled.values[-1])
+        if self._items == 0 and self._looks == 0 and count == 1:
+            delay = min(self._clock.delay_seconds, settled.busy_seconds)
+            self._first = (settled.busy_seconds, settled.cpu_seconds, delay)
+        self._items += count
+        self._wall_seconds += settled.busy_seconds
+        self._cpu_seconds += settled.cpu_seconds
+
+    @property
+    def item_seconds(self) -> float | None:
+        """What an item takes, as far as it is known."""
+        return self._wall_seconds / self._items if self._items else None
+
+    @property
+    def is_due(self) -> bool:
+        """Whether enough has been seen to choose (again)."""
+        if self.phase is Phase.LOOK:
+            return self._is_look_due()
+        if self.phase is Phase.PAIR:
+            wanted = min(max(PAIR_SECONDS[0], 3 * (self.item_seconds or 0.0)), PAIR_SECONDS[1])
+            return (
+                self._pair.busy_seconds >= 2 * wanted
+                and self._pair.chunks >= LONE_CHUNKS + PAIR_CHUNKS
+            )
+        return self.phase is Phase.THREADS and self._stretch is not None and self._stretch.is_due
+
+    def _is_look_due(self) -> bool:
+        if self._items == 0:
+            return False
+        if self._elapsed_seconds >= self._next_look_seconds:
+            return True
+        is_early = self._items >= EARLY_ITEMS or self._wall_seconds >= EARLY_SECONDS
+        return self._looks == 0 and is_early and is_waiting(self._profile(None))
+
+    def choose(self, remaining: int | None, now: float, start_seconds: Callable[[], float]) -> Plan:
+        """Return the plan for what remains; ask about obstacles and costs only where they matter.
+
+        Args:
+            remaining: Items that have not settled, or None where nobody knows.
+            now: Monotonic seconds.
+            start_seconds: Says what it takes to start worker processes.
+        """
+        if self.phase is Phase.PAIR and self._is_pair_unlike:
+            self._pair = _Pair()
+            words = "the first items were unlike the next: they are measured anew"
+            return Plan("serial", 1, (words,))
+        profile = self._profile(remaining, now)
+        plan = pick(profile)
+        asked: set[str] = set()
+        while plan.engine in ASKED - asked:
+            asked.add(plan.engine)
+            if plan.engine == "threads":
+                profile = self._for_threads(profile)
+            else:
+                profile = self._for_processes(profile, start_seconds)
+            plan = pick(profile)
+        self._looks += 1
+        if not plan.is_test:
+            self.plan = plan
+        return plan
+
+    @property
+    def elapsed_seconds(self) -> float:
+        """Time spent in the function so far."""
+        return self._elapsed_seconds
+
+    def profile(
+        self, remaining: int | None, now: float, start_seconds: Callable[[], float]
+    ) -> Profile:
+        """Return all that can be known so far, also of engines that would not be chosen."""
+        return self._for_processes(self._for_threads(self._profile(remaining, now)), start_seconds)
+
+    def choose_amid(self, sight: Sight, remaining: int | None) -> Plan | None:
+        """Return a plan for what could run beside an item that has not ended, or None; called by a watcher."""
+        self._waits_on = sight.waits_on
+        if sight.is_importing or sight.times is None:
+            return None
+        self._gil_share = sight.gil_share
+        profile = Profile(
+            items=1,
+            seen=self._seen,
+            wall_seconds=sight.seconds,
+            cpu_seconds=sight.times.cpu_seconds,
+            delay_seconds=min(sight.times.delay_seconds, sight.seconds),
+            remaining=remaining,
+            is_amid_item=True,
+            waits_on=sight.waits_on,
+            gil_share=sight.gil_share,
+            cores=self._cores,
+            nested=self._nested,
+            workers=self._workers,
+        )
+        if not is_waiting(profile):
+            return None
+        plan = pick(self._for_threads(profile))
+        return plan if plan.engine == "threads" and not plan.is_test else None
+
+    def carry_out_amid(self, plan: Plan, now: float) -> None:
+        """Take note that a plan is followed beside an item that has not ended: what items take is still to be seen."""
+        self._items = 0
+        self.carry_out(plan, now)
+
+    @property
+    def is_watched(self) -> bool:
+        """Whether a turn may take long, as far as anybody knows: somebody should look from beside."""
+        alone = self.item_seconds
+        return self.phase is Phase.LOOK and (alone is None or alone > WATCHED_ITEM_SECONDS)
+
+    def carry_out(self, plan: Plan, now: float) -> None:
+        """Take note that a plan is being followed, from now on."""
+        if plan.is_test:
+            self._pair = _Pair()
+            self.phase = Phase.PAIR
+        elif plan.engine == "serial":
+            self._look_again()
+        elif plan.engine == "threads" and is_wait_plan(plan):
+            self._watch_threads(plan, now)
+        else:
+            self.phase = Phase.SETTLED
+
+    def tune(self, now: float, remaining: int | None) -> int | None:
+        """Return another number of threads, or None to go on as it is."""
+        if self.phase is not Phase.THREADS or self._tuner is None:
+            return None
+        return self._tuner.propose(now, remaining)
+
+    def _look_again(self) -> None:
+        """Stay, and measure afresh: what comes may be unlike what was."""
+        wait = min(self._elapsed_seconds, LONGEST_LOOK_SECONDS)
+        self._next_look_seconds = self._elapsed_seconds + wait
+        self.phase = Phase.LOOK
+        self._items = 0
+        self._wall_seconds = self._cpu_seconds = 0.0
+        self._first = None
+        self._clock.reset()
+
+    def _watch_threads(self, plan: Plan, now: float) -> None:
+        """Tune the number of threads, and look now and then whether they fill the GIL."""
+        is_new = self.phase is not Phase.THREADS
+        self.phase = Phase.THREADS
+        count = plan.workers or 1
+        if is_new:
+            most = self._workers if self._workers is not None else MOST_TUNED_THREADS
+            self._tuner = ThreadTuner(count, most=most) if self._workers is None else None
+            self._stretch = _Stretch(now, STRETCH_SECONDS)
+        elif self._stretch is not None:
+            self._stretch = _Stretch(now, 2 * self._stretch.wanted_seconds)
+
+    @property
+    def _is_pair_unlike(self) -> bool:
+        """Whether the items of the test took so much less that those before it were no sample."""
+        alone = self.item_seconds
+        if alone is None or self._pair.items == 0:
+            return False
+        return self._pair.busy_seconds / self._pair.items < alone / PAIR_OTHER_TIMES
+
+    def _for_threads(self, profile: Profile) -> Profile:
+        """Add why threads are out of the question."""
+        if self._no_threads is _UNKNOWN:
+            self._no_threads = self._obstacles.threads()
+        return replace(profile, no_threads=self._no_threads)
+
+    def _for_processes(self, profile: Profile, start_seconds: Callable[[], float]) -> Profile:
+        """Add why processes are out of the question, or what they cost."""
+        item, value = self._sample if self._sample is not None else (None, None)
+        no_processes = self._obstacles.processes(value)
+        if no_processes is not None:
+            return replace(profile, no_processes=no_processes)
+        costs = carriage(item, value)
+        seconds = start_seconds()
+        if costs is None:
+            return replace(profile, start_seconds=seconds)
+        return replace(profile, start_seconds=seconds, **costs._asdict())
+
+    def _profile(self, remaining: int | None, now: float = 0.0) -> Profile:
+        items, wall, cpu = self._items, self._wall_seconds, self._cpu_seconds
+        if items == 0 and self._stretch is not None:
+            items, wall, cpu = self._stretch.sums
+        delay, first = min(self._clock.delay_seconds, wall), None
+        if self._first is not None and items > 1:
+            alone, its_cpu, its_delay = self._first
+            if alone > FIRST_TIMES * (wall - alone) / (items - 1):
+                items, wall, cpu = items - 1, wall - alone, cpu - its_cpu
+                delay, first = max(0.0, delay - its_delay), alone
+        return Profile(
+            items=items,
+            seen=self._seen,
+            wall_seconds=wall,
+            cpu_seconds=cpu,
+            delay_seconds=min(delay, wall),
+            knows_delay=self._clock.knows_delay,
+            first_seconds=first,
+            own_cores=self._clock.own_cores,
+            waits_on=self._waits_on,
+            gil_share=self._gil_share,
+            pair=self._pair.seen() if self._pair.items else None,
+            stretch=None if self._stretch is None else self._stretch.seen(now, self.threads),
+            remaining=remaining,
+            cores=self._cores,
+            nested=self._nested,
+            workers=self._workers,
+        )
+
+    @property
+    def threads(self) -> int:
+        """How many threads wait at the same time, while their number is tuned."""
+        return self._tuner.count if self._tuner is not None else self._workers or 1
+
+
+def is_wait_plan(plan: Plan) -> bool:
+    """Whether a plan for threads is one of waits that overlap, whose number can be tuned."""
+    return plan.profile is None or is_waiting(plan.profile)
+
+
+def is_refusal(exception: BaseException) -> bool:
+    """Whether the other side says "not so fast": an HTTP status of 429 or 503, where clients put it."""
+    with suppress(Exception):  # a property of the user's that fails says nothing
+        response = getattr(exception, "response", None)
+        codes = (getattr(exception, "code", None), getattr(exception, "status", None))
+        return any(code in TOO_MANY for code in (*codes, getattr(response, "status_code", None)))
+    return False
+
+
+class Trial:
+    """A run that is made to learn what would be chosen, and ends then (`gs.explain`).
+
+    Attributes:
+        items: For how many the plan is to be.
+        profile: What was measured, once something was.
+        is_over: Enough is known.
+    """
+
+    def __init__(self, items: int) -> None:
+        """Begin with nothing known."""
+        self.items = items
+        self.profile: Profile | None = None
+        self.is_over = False
+
+    def learn(self, plan: Plan, profile: Profile, elapsed_seconds: float) -> None:
+        """Take note of a plan; that one stays serial is believed after a while only."""
+        self.profile = profile
+        self.is_over = plan.engine != "serial" or elapsed_seconds >= TRIAL_SECONDS
+
+
+class _Pair:
+    """Sums of the test with two threads; the first chunk of each, which it may have run alone, is left out.
+
+    At its beginning one thread is in the middle of a chunk, on average, which counts in full later; at
+    its end one is, which does not count.
+    """
+
+    def __init__(self) -> None:
+        self.items = 0
+        self.chunks = 0
+        self.busy_seconds = 0.0
+        self._cpu_seconds = 0.0
+        self._began = self._last = 0.0
+
+    def observe(self, settled: Settled, now: float) -> None:
+        self.chunks += 1
+        self._last = now
+        if self.chunks <= LONE_CHUNKS:
+            self._began = now
+            return
+        self.items += len(settled.values)
+        self.busy_seconds += settled.busy_seconds
+        self._cpu_seconds += settled.cpu_seconds
+
+    def seen(self) -> Pair:
+        seconds = max(self._last - self._began, 1e-9)
+        return Pair(items=self.items, seconds=seconds, cpu_seconds=self._cpu_seconds)
+
+
+class _Stretch:
+    """What many threads did, from when on."""
+
+    def __init__(self, began: float, wanted_seconds: float) -> None:
+        self.wanted_seconds = wanted_seconds
+        self._began = began
+        self._last = began
+        self._items = 0
+        self._busy_seconds = 0.0
+        self._cpu_seconds = 0.0
+
+    def observe(self, settled: Settled, now: float) -> None:
+        self._items += len(settled.values)
+        self._busy_seconds += settled.busy_seconds
+        self._cpu_seconds += settled.cpu_seconds
+        self._last = now
+
+    @property
+    def is_due(self) -> bool:
+        return self._items > 0 and self._last - self._began >= self.wanted_seconds
+
+    @property
+    def sums(self) -> tuple[int, float, float]:
+        """Items, their wall time and CPU time."""
+        return self._items, self._busy_seconds, self._cpu_seconds
+
+    def seen(self, now: float, threads: int) -> Stretch:
+        return Stretch(
+            threads=threads,
+            items=self._items,
+            seconds=max(now - self._began, 1e-9),
+            cpu_seconds=self._cpu_seconds,
+        )

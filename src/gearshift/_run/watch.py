@@ -1,0 +1,159 @@
+"""Look from beside at an item that takes long in the caller's thread.
+
+    caller:   begin() -> lane.work() ............................ -> end()
+    watcher:            9 ms: what does it wait for? -> beside(...) -> over
+
+One thread for one turn, gone before the next step of the pump, so that the two never touch the
+pump at the same time, and worker processes can be forked between turns. It is started by `_thread`:
+an item that takes less than 9 ms pays 60 us for it, and `threading` would take twice that.
+"""
+
+from __future__ import annotations
+
+import _thread
+import random
+import sys
+import threading
+import time
+from contextlib import suppress
+from typing import TYPE_CHECKING
+
+from gearshift._measure.blocked import ThreadTimes, blocked_on, thread_times
+from gearshift.host import short_turns
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+__all__ = ["Sight", "Watch"]
+
+FIRST_SECONDS = 0.009  # into a turn
+PEEKS = 5  # at what the caller's thread waits for, so long apart:
+PEEK_SECONDS = 0.0004
+GIL_LOOKS = 12
+GIL_SLEEP_SECONDS = (0.0002, 0.0006)  # jittered, so that no rhythm of the function's fools it
+GIL_LATE_SECONDS = 0.0003  # of waking up, from which on somebody held the GIL (turns are 0.5 ms)
+COMPUTING_SHARE = 0.5  # of the time, from which on the GIL is worth a look
+_IMPORT_FILES = ("<frozen importlib._bootstrap>", "<frozen importlib._bootstrap_external>")
+
+
+class Sight:
+    """What was seen of an item that has not ended.
+
+    Attributes:
+        seconds: Since the turn began.
+        times: CPU time and run-queue delay of the caller's thread meanwhile, or None.
+        waits_on: What it was seen to wait for, or None.
+        gil_share: Share of moments in which the GIL was held, or None where nobody looked.
+        is_importing: It is inside an import: what comes will not be like it.
+    """
+
+    def __init__(self) -> None:
+        """Begin with nothing seen."""
+        self.seconds = 0.0
+        self.times: ThreadTimes | None = None
+        self.waits_on: str | None = None
+        self.gil_share: float | None = None
+        self.is_importing = False
+
+
+class Watch:
+    """See the module's head; used by one thread, the caller's."""
+
+    def __init__(
+        self, beside: Callable[[Sight, Callable[[float], bool]], None], wake: Callable[[], None]
+    ) -> None:
+        """Prepare.
+
+        Args:
+            beside: Called in the watcher's thread with what was seen, if the turn takes long, and with
+                what waits so many seconds for the turn's end and says whether it is over.
+            wake: Ends the waits of `beside`.
+        """
+        self._beside = beside
+        self._wake = wake
+        self._caller = threading.get_ident()
+        self._number = threading.get_native_id()
+        self._over: _thread.LockType | None = None
+        self._ended: _thread.LockType | None = None
+        self.is_over = False
+
+    def begin(self) -> None:
+        """Start to watch; nothing is watched where the system gives no thread."""
+        over, ended = _thread.allocate_lock(), _thread.allocate_lock()
+        over.acquire()
+        ended.acquire()
+        self._over, self._ended = over, ended
+        try:
+            _thread.start_new_thread(self._look, (over, ended))
+        except RuntimeError:
+            self._over = self._ended = None
+
+    def end(self) -> None:
+        """Return once nobody watches any more; may be called again."""
+        over, self._over = self._over, None
+        if over is not None:
+            self.is_over = True
+            over.release()
+            self._wake()
+        if self._ended is not None:
+            self._ended.acquire()
+            self._ended = None
+
+    def _look(self, over: _thread.LockType, ended: _thread.LockType) -> None:
+        """Wait, look, and let `beside` do what follows (the watcher's thread)."""
+        began = time.perf_counter()
+        try:
+            before = thread_times(self._number)
+            if over.acquire(timeout=FIRST_SECONDS):
+                return
+            sight = self._see(began, before, over)
+            if sight is not None:
+                self._beside(sight, lambda seconds: over.acquire(timeout=seconds))
+        finally:
+            ended.release()
+
+    def _see(
+        self, began: float, before: ThreadTimes | None, over: _thread.LockType
+    ) -> Sight | None:
+        """Return what can be seen, or None if the turn ended meanwhile."""
+        sight = Sight()
+        sight.is_importing = _is_importing(self._caller)
+        for _ in range(PEEKS):
+            sight.waits_on = blocked_on(self._number) or sight.waits_on
+            if over.acquire(timeout=PEEK_SECONDS):
+                return None
+        after = thread_times(self._number)
+        sight.seconds = time.perf_counter() - began
+        if before is not None and after is not None:
+            sight.times = ThreadTimes(after[0] - before[0], after[1] - before[1])
+            if sight.times.cpu_seconds > COMPUTING_SHARE * (
+                sight.seconds - sight.times.delay_seconds
+            ):
+                sight.gil_share = self._gil_share(over)
+        return None if self.is_over else sight
+
+    def _gil_share(self, over: _thread.LockType) -> float | None:
+        """Return in which share of moments somebody else held the GIL, or None if the turn ended meanwhile."""
+        late = 0
+        short_turns(wanted=True)
+        try:
+            for _ in range(GIL_LOOKS):
+                seconds = random.uniform(*GIL_SLEEP_SECONDS)  # noqa: S311 - a rhythm to be broken, no secret
+                began = time.perf_counter()
+                if over.acquire(timeout=seconds):
+                    return None
+                late += time.perf_counter() - began > seconds + GIL_LATE_SECONDS
+        finally:
+            short_turns(wanted=False)
+        return late / GIL_LOOKS
+
+
+def _is_importing(thread: int) -> bool:
+    """Whether a thread is inside an import."""
+    with suppress(Exception):
+        frame = sys._current_frames().get(thread)  # noqa: SLF001 - the one way to look at another thread
+        while frame is not None:
+            if frame.f_code.co_filename in _IMPORT_FILES:
+                return True
+            frame = frame.f_back
+    return False

@@ -1,0 +1,246 @@
+"""Auto from end to end: what it sees of real functions, and that nothing is lost on the way."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import sys
+import threading
+import time
+from typing import TYPE_CHECKING
+
+import pytest
+
+import gearshift as gs
+from gearshift._measure.blocked import blocked_on, thread_times
+from gearshift._run.watch import Watch
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from gearshift._run.watch import Sight
+
+LINUX = pytest.mark.skipif(sys.platform != "linux", reason="/proc is Linux's")
+WAIT_SECONDS = 10.0
+
+
+def spin(count: int) -> int:
+    return sum(step * step % 7 for step in range(count))
+
+
+def digest(count: int) -> str:
+    return hashlib.sha256(bytes(count)).hexdigest()
+
+
+def identity(item: int) -> int:
+    return item
+
+
+@LINUX
+def test_other_items_run_beside_a_first_one_that_waits() -> None:
+    others = threading.Barrier(4)  # broken unless four tasks are in it at the same time
+
+    def meet(item: int) -> int:
+        others.wait(WAIT_SECONDS)
+        return item
+
+    with gs.map(meet, range(4)) as run:
+        assert list(run) == [0, 1, 2, 3]
+    assert run.report.engine == "threads"
+    assert "it waits for" in run.report.reasons[0]
+
+
+@LINUX
+def test_items_of_a_slow_source_are_not_pulled_from_beside() -> None:
+    pulled_by: set[int] = set()
+    gate = threading.Event()
+
+    def source() -> Iterator[int]:
+        for item in range(3):
+            pulled_by.add(threading.get_ident())
+            yield item
+
+    def wait(item: int) -> int:
+        gate.wait(0.05)
+        return item
+
+    with gs.map(wait, source()) as run:
+        assert list(run) == [0, 1, 2]
+    assert pulled_by == {threading.get_ident()}
+
+
+@LINUX
+def test_error_beside_the_first_item_is_raised_at_its_turn() -> None:
+    failed = threading.Event()
+
+    def fail_second(item: int) -> int:
+        if item == 1:
+            failed.set()
+            raise ValueError(item)
+        failed.wait(WAIT_SECONDS)
+        return item
+
+    got: list[int] = []
+    with gs.map(fail_second, range(50)) as run, pytest.raises(ValueError, match="1"):
+        got.extend(run)
+    assert got == [0]
+
+
+@LINUX
+def test_first_item_that_fails_while_others_run_fails_alone() -> None:
+    others = threading.Barrier(3)
+
+    def meet(item: int) -> int:
+        others.wait(WAIT_SECONDS)
+        if item == 0:
+            raise KeyError(item)
+        return item
+
+    with gs.map(meet, range(3), errors="return") as run:
+        first, *rest = run
+    assert isinstance(first, gs.Failure)
+    assert isinstance(first.exception, KeyError)
+    assert rest == [1, 2]
+
+
+@LINUX
+def test_cancelling_ends_what_runs_beside() -> None:
+    begun = threading.Event()
+    run = gs.map(lambda item: _wait_for(begun, item), range(100))
+
+    def cancel() -> None:
+        begun.wait(WAIT_SECONDS)
+        run.cancel()
+
+    canceller = threading.Thread(target=cancel)
+    canceller.start()
+    with pytest.raises(gs.RunCancelledError), run:
+        list(run)
+    canceller.join()
+    assert run.report.items < 100
+
+
+def _wait_for(begun: threading.Event, item: int) -> int:
+    if item == 1:
+        begun.set()
+    time.sleep(0.03)
+    return item
+
+
+@pytest.mark.slow
+def test_python_that_holds_the_gil_goes_to_processes() -> None:
+    with gs.map(spin, [20_000] * 600) as run:
+        assert set(run) == {spin(20_000)}
+    assert run.report.engine in {"processes", "serial"}  # serial on one core, and on a busy machine
+    assert any("times as much" in reason or "one core" in reason for reason in run.report.reasons)
+
+
+@pytest.mark.slow
+def test_every_item_runs_once_through_all_phases() -> None:
+    seen: list[int] = []  # by the caller's thread and the two of the test
+
+    def note(item: int) -> int:
+        seen.append(item)
+        digest(400_000)
+        return item
+
+    with gs.map(note, range(800)) as run:
+        assert list(run) == list(range(800))
+    if run.report.engine != "processes":
+        assert sorted(seen) == list(range(800))
+
+
+def test_short_turns_end_with_the_run() -> None:
+    before = sys.getswitchinterval()
+    for stop in (3, 60, 200):
+        with gs.map(spin, [20_000] * 400) as run:
+            for count, _ in enumerate(run):
+                if count == stop:
+                    break
+    assert sys.getswitchinterval() == before
+
+
+def test_trivial_items_stay_with_the_caller() -> None:
+    with gs.map(identity, range(50_000)) as run:
+        assert sum(1 for _ in run) == 50_000
+    assert run.report.engine == "serial"
+
+
+@LINUX
+def test_wait_of_another_thread_is_told_by_what_it_waits_for() -> None:
+    read_fd, write_fd = os.pipe()
+    ready = threading.Barrier(5)
+    gate = threading.Event()
+    numbers: dict[str, int] = {}
+
+    def waits(kind: str, wait: Callable[[], object]) -> None:
+        numbers[kind] = threading.get_native_id()
+        ready.wait(WAIT_SECONDS)
+        wait()
+
+    threads = [
+        threading.Thread(target=waits, args=pair)
+        for pair in (
+            ("lock", gate.wait),
+            ("child", lambda: os.read(read_fd, 1)),
+            ("sleep", lambda: time.sleep(0.5)),
+            ("sleep too", lambda: gate.wait(0.5)),
+        )
+    ]
+    for thread in threads:
+        thread.start()
+    ready.wait(WAIT_SECONDS)
+    seen: dict[str, set[str | None]] = {kind: set() for kind in numbers}
+    until = time.monotonic() + 0.3
+    while time.monotonic() < until:
+        for kind, number in numbers.items():
+            seen[kind].add(blocked_on(number))
+    gate.set()
+    os.write(write_fd, b"x")
+    for thread in threads:
+        thread.join()
+    os.close(read_fd)
+    os.close(write_fd)
+    assert "lock" in seen["lock"]
+    assert "child" in seen["child"]
+    assert "sleep" in seen["sleep"]
+    assert "lock" in seen["sleep too"]
+
+
+def test_thread_that_is_gone_waits_for_nothing() -> None:
+    assert blocked_on(2**30) is None
+    assert thread_times(2**30) is None
+
+
+@LINUX
+def test_watch_sees_that_the_gil_is_held() -> None:
+    sights: list[Sight] = []
+    seen = threading.Event()
+
+    def look(sight: Sight, _is_over: Callable[[float], bool]) -> None:
+        sights.append(sight)
+        seen.set()
+
+    watch = Watch(look, lambda: None)
+    watch.begin()
+    until = time.monotonic() + WAIT_SECONDS
+    while not seen.is_set() and time.monotonic() < until:
+        spin(1000)
+    watch.end()
+    watch.end()
+    (sight,) = sights
+    assert sight.gil_share is not None
+    assert sight.gil_share > 0.5
+    assert not sight.is_importing
+    assert sight.times is not None
+    assert sight.times.cpu_seconds > 0
+
+
+def test_watch_of_a_short_turn_ends_with_it() -> None:
+    def look(_sight: Sight, _is_over: Callable[[float], bool]) -> None:
+        raise AssertionError
+
+    for _ in range(50):
+        watch = Watch(look, lambda: None)
+        watch.begin()
+        watch.end()
