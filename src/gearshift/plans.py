@@ -24,11 +24,13 @@ class Pair:
     Attributes:
         items: Items that they did, after the first chunk of each.
         seconds: Wall time that it took.
-        cpu_seconds: CPU time of both.
+        busy_seconds: Wall time that they spent in the function, added up.
+        cpu_seconds: CPU time of the same.
     """
 
     items: int
     seconds: float
+    busy_seconds: float
     cpu_seconds: float
 
 

@@ -248,3 +248,27 @@ def test_watch_of_a_short_turn_ends_with_it() -> None:
         watch = Watch(look, lambda: None)
         watch.begin()
         watch.end()
+
+
+@pytest.mark.slow
+def test_consumer_that_takes_its_time_does_not_look_like_a_held_gil() -> None:
+    engines = set()
+    for _ in range(3):
+        with gs.map(digest, [1_000_000] * 400) as run:
+            for count, _ in enumerate(run):
+                if count % 10 == 0:
+                    time.sleep(0.005)
+        engines.add((run.report.engine, run.report.reasons))
+    assert any(engine in {"threads", "serial"} for engine, _ in engines), engines
+
+
+def test_source_that_runs_dry_in_the_test_goes_on_serially() -> None:
+    gate = threading.Event()
+
+    def source() -> Iterator[int]:
+        yield from range(60)
+        gate.wait(1.2)
+        yield from range(60, 100)
+
+    with gs.map(lambda item: (spin(20_000), item)[1], source(), total=2000) as run:
+        assert list(run) == list(range(100))

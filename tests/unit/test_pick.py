@@ -23,7 +23,12 @@ LEAST_ITEM_SECONDS = 1e-8  # no call of Python is faster
 def pairs(draw: st.DrawFn, item_seconds: float) -> Pair:
     items = draw(st.integers(1, 1000))
     seconds = items * item_seconds * draw(st.floats(0.3, 4))
-    return Pair(items=items, seconds=seconds, cpu_seconds=seconds * draw(st.floats(0, 2)))
+    return Pair(
+        items=items,
+        seconds=seconds,
+        busy_seconds=seconds * draw(st.floats(0, 2)),
+        cpu_seconds=seconds * draw(st.floats(0, 2)),
+    )
 
 
 @st.composite
@@ -97,7 +102,12 @@ def test_test_ends_with_a_choice(profile: Profile) -> None:
     if plan.is_test:
         assert profile.pair is None
         an_item = profile.wall_seconds / profile.items
-        tested = replace(profile, pair=Pair(items=8, seconds=8 * an_item, cpu_seconds=8 * an_item))
+        tested = replace(
+            profile,
+            pair=Pair(
+                items=8, seconds=8 * an_item, busy_seconds=16 * an_item, cpu_seconds=8 * an_item
+            ),
+        )
         assert not pick(tested).is_test
 
 
@@ -151,10 +161,10 @@ SLEEP = Profile(
 )
 SHORT_WAIT = Profile(items=3, wall_seconds=0.0034, cpu_seconds=0.00015, remaining=1997, cores=2)
 SPIN = Profile(items=4, wall_seconds=0.0042, cpu_seconds=0.0042, remaining=996, cores=2)
-SPIN_PAIR = Pair(items=9, seconds=0.0098, cpu_seconds=0.0097)
-HASH_PAIR = Pair(items=18, seconds=0.0099, cpu_seconds=0.0192)
-MEMORY_PAIR = Pair(items=9, seconds=0.0089, cpu_seconds=0.0172)
-BUSY_PAIR = Pair(items=9, seconds=0.0098, cpu_seconds=0.0113)
+SPIN_PAIR = Pair(items=9, seconds=0.0098, busy_seconds=2 * 0.0098, cpu_seconds=0.0097)
+HASH_PAIR = Pair(items=18, seconds=0.0099, busy_seconds=2 * 0.0099, cpu_seconds=0.0192)
+MEMORY_PAIR = Pair(items=9, seconds=0.0089, busy_seconds=2 * 0.0089, cpu_seconds=0.0172)
+BUSY_PAIR = Pair(items=9, seconds=0.0098, busy_seconds=2 * 0.0098, cpu_seconds=0.0113)
 TRIVIAL = Profile(items=40_000, wall_seconds=0.003, cpu_seconds=0.003, remaining=900_000, cores=2)
 SMALL = Profile(
     items=3000, wall_seconds=0.003, cpu_seconds=0.003, remaining=10**6, cores=2, send_seconds=1.3e-6
@@ -235,7 +245,10 @@ RECORDED = {
     "trivial, a million": (TRIVIAL, "serial", 1),
     "1 us, a million": (SMALL, "threads", 2),
     "1 us, a million, after the test": (
-        replace(SMALL, pair=Pair(items=9000, seconds=0.0098, cpu_seconds=0.0097)),
+        replace(
+            SMALL,
+            pair=Pair(items=9000, seconds=0.0098, busy_seconds=2 * 0.0098, cpu_seconds=0.0097),
+        ),
         "serial",
         1,
     ),

@@ -26,6 +26,7 @@ FIRST_THREADS = {"sleep": MOST_THREADS, "socket": 16, "child": 4, "file": 4, "lo
 ALL_AT_ONCE = 256  # sleepers, if they are no more than that
 IN_FLIGHT = 1000  # coroutines at once (engines/asyncio_.py)
 BY_CORE = ("child", "file")  # so many for each core
+BUSY_SHARE = 0.85  # of the time of two threads, below which they lacked work
 PAIR_DOUBT = 0.1  # of the speed-up of two: a short test sees less of it than there is
 AMID_SHARE = 0.3  # of CPU time in an item that has not ended, below which it does not count
 THREAD_START_SECONDS = 6e-5
@@ -109,14 +110,18 @@ def _pair_figures(
 ) -> tuple[float | None, float | None]:
     """Return the speed-up of two threads over one, and the cores that they kept busy.
 
-    Wall times hold other programs' turns on both sides. A thread that waits for the GIL wakes up again
-    and again, so the run-queue delay of two tells nothing; the cores that they got do.
+    They may have had nothing to do for a while, where the consumer or the source is slow: then the
+    time that they were busy counts. Wall times hold other programs' turns on both sides. A thread that
+    waits for the GIL wakes up again and again, so the run-queue delay of two tells nothing; the cores
+    that they got do.
     """
     pair = profile.pair
     if pair is None or pair.items == 0 or pair.seconds <= 0:
         return None, None
-    speedup = pair.items / pair.seconds * profile.wall_seconds / profile.items
-    cores = pair.cpu_seconds / pair.seconds
+    is_busy = pair.busy_seconds > 2 * BUSY_SHARE * pair.seconds
+    seconds = pair.seconds if is_busy else max(pair.busy_seconds / 2, 1e-9)
+    speedup = pair.items / seconds * profile.wall_seconds / profile.items
+    cores = pair.cpu_seconds / seconds
     if waiting <= WAITING_SHARE:  # what computes is no faster than the cores that it gets
         dearer = pair.cpu_seconds / pair.items / cpu if cpu > 0 else 1.0
         speedup = min(speedup, 1.05 * cores, 1.1 * cores / max(dearer, 1e-9))

@@ -41,6 +41,7 @@ WATCHED_ITEM_SECONDS = 0.003
 TRIAL_SECONDS = 0.05
 PAIR_SECONDS = (0.01, 0.06)  # least and longest, or three items
 PAIR_CHUNKS = 6
+LONGEST_PAIR_SECONDS = 1.0  # a source or a consumer may be slow
 LONE_CHUNKS = 2
 PAIR_OTHER_TIMES = 4.0  # the pair's items took so much less that the look's were no sample
 STRETCH_SECONDS = 0.1  # of many threads, after which the GIL is looked at
@@ -113,6 +114,7 @@ class Auto:
         self._cpu_seconds = 0.0
         self._first: tuple[float, float, float] | None = None  # item's wall, CPU, delay
         self._pair = _Pair()
+        self._pair_until = 0.0
         self._no_threads: Any = _UNKNOWN
         self._waits_on: str | None = None
         self._gil_share: float | None = None
@@ -159,11 +161,12 @@ class Auto:
         """What an item takes, as far as it is known."""
         return self._wall_seconds / self._items if self._items else None
 
-    @property
-    def is_due(self) -> bool:
+    def is_due(self, now: float) -> bool:
         """Whether enough has been seen to choose (again)."""
         if self.phase is Phase.LOOK:
             return self._is_look_due()
+        if self.phase is Phase.PAIR and now >= self._pair_until:
+            return True
         if self.phase is Phase.PAIR:
             wanted = min(max(PAIR_SECONDS[0], 3 * (self.item_seconds or 0.0)), PAIR_SECONDS[1])
             return (
@@ -188,9 +191,11 @@ class Auto:
             now: Monotonic seconds.
             start_seconds: Says what it takes to start worker processes.
         """
-        if self.phase is Phase.PAIR and self._is_pair_unlike:
-            self._pair = _Pair()
+        if self.phase is Phase.PAIR and (self._pair.items == 0 or self._is_pair_unlike):
             words = "the first items were unlike the next: they are measured anew"
+            if self._pair.items == 0:
+                words = "too few items came to see what two threads do with them"
+            self._pair = _Pair()
             return Plan("serial", 1, (words,))
         profile = self._profile(remaining, now)
         plan = pick(profile)
@@ -258,6 +263,7 @@ class Auto:
         """Take note that a plan is being followed, from now on."""
         if plan.is_test:
             self._pair = _Pair()
+            self._pair_until = now + LONGEST_PAIR_SECONDS
             self.phase = Phase.PAIR
         elif plan.engine == "serial":
             self._look_again()
@@ -416,7 +422,12 @@ class _Pair:
 
     def seen(self) -> Pair:
         seconds = max(self._last - self._began, 1e-9)
-        return Pair(items=self.items, seconds=seconds, cpu_seconds=self._cpu_seconds)
+        return Pair(
+            items=self.items,
+            seconds=seconds,
+            busy_seconds=self.busy_seconds,
+            cpu_seconds=self._cpu_seconds,
+        )
 
 
 class _Stretch:

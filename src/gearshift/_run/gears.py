@@ -207,10 +207,9 @@ class Gears:
             self._opened_at = None
         self.auto.observe(settled, now)
 
-    @property
-    def is_choice_due(self) -> bool:
+    def is_choice_due(self, now: float) -> bool:
         """Whether enough has been seen to choose (again)."""
-        return self.auto is not None and self._next is None and self.auto.is_due
+        return self.auto is not None and self._next is None and self.auto.is_due(now)
 
     @property
     def is_shifting(self) -> bool:

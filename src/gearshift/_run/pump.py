@@ -529,7 +529,7 @@ class Pump:
         if gears.auto is None or self._ledger.is_ending:
             return
         now = self._clock()
-        if gears.is_choice_due:
+        if gears.is_choice_due(now):
             if gears.choose(self._remaining(with_outstanding=True), now):
                 self._tally.begin_lane(now)
             if gears.is_trial_over:
