@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 import pytest
 
-from gearshift.cli.settings import rate, seconds
+from gearshift.cli.settings import memory, rate, seconds
 from gearshift.facts import Rate
 
 
@@ -56,3 +56,24 @@ def test_rate_is_read(text: str, value: Rate) -> None:
 def test_other_text_is_no_rate(text: str) -> None:
     with pytest.raises(click.BadParameter, match="is not a rate, such as 100/s, 100/10s or 5/m"):
         rate(text)
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        ("80%", 0.8),
+        ("100 %", 1.0),
+        ("6G", 6 * 2**30),
+        ("500MB", 500 * 2**20),
+        ("1.5GiB", 1.5 * 2**30),
+        ("1048576", 2**20),
+    ],
+)
+def test_memory_is_read(text: str, value: float) -> None:
+    assert memory(text) == pytest.approx(value)
+
+
+@pytest.mark.parametrize("text", ["", "0%", "101%", "0", "1", "-1G", "G", "5X", "nan"])
+def test_other_text_is_no_memory(text: str) -> None:
+    with pytest.raises(click.BadParameter, match="such as 80%, 6G or 500M"):
+        memory(text)

@@ -44,6 +44,7 @@ PAIR_CHUNKS = 6
 LONGEST_PAIR_SECONDS = 1.0  # a source or a consumer may be slow
 LONE_CHUNKS = 2
 PAIR_OTHER_TIMES = 4.0  # the pair's items took so much less that the look's were no sample
+PAIR_LIKE_TIMES = 2.0  # items that take more or less than that are tested anew
 STRETCH_SECONDS = 0.1  # of many threads, after which the GIL is looked at
 MOST_TUNED_THREADS = 512
 ASKED = {"threads", "processes"}  # engines that something may keep a job off
@@ -262,7 +263,7 @@ class Auto:
     def carry_out(self, plan: Plan, now: float) -> None:
         """Take note that a plan is being followed, from now on."""
         if plan.is_test:
-            self._pair = _Pair()
+            self._pair = _Pair(self.item_seconds or 0.0)
             self._pair_until = now + LONGEST_PAIR_SECONDS
             self.phase = Phase.PAIR
         elif plan.engine == "serial":
@@ -308,6 +309,13 @@ class Auto:
             return False
         return self._pair.busy_seconds / self._pair.items < alone / PAIR_OTHER_TIMES
 
+    def _is_pair_like(self, items: int, wall: float) -> bool:
+        """Whether a test was made with items like those that were seen last."""
+        if self._pair.items == 0 or items == 0 or wall <= 0:
+            return False
+        ratio = wall / items / self._pair.alone_seconds if self._pair.alone_seconds else 1.0
+        return 1 / PAIR_LIKE_TIMES < ratio < PAIR_LIKE_TIMES
+
     def _for_threads(self, profile: Profile) -> Profile:
         """Add why threads are out of the question."""
         if self._no_threads is _UNKNOWN:
@@ -347,7 +355,7 @@ class Auto:
             own_cores=self._clock.own_cores,
             waits_on=self._waits_on,
             gil_share=self._gil_share,
-            pair=self._pair.seen() if self._pair.items else None,
+            pair=self._pair.seen() if self._is_pair_like(items, wall) else None,
             stretch=None if self._stretch is None else self._stretch.seen(now, self.threads),
             remaining=remaining,
             cores=self._cores,
@@ -403,7 +411,8 @@ class _Pair:
     its end one is, which does not count.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, alone_seconds: float = 0.0) -> None:
+        self.alone_seconds = alone_seconds  # an item took, before
         self.items = 0
         self.chunks = 0
         self.busy_seconds = 0.0

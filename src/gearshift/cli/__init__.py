@@ -19,6 +19,11 @@ __all__ = ["main"]
 # name: (module, attribute, short help)
 _COMMANDS = {
     "run": ("gearshift.cli.run", "run", "Run a function over many inputs; write JSON lines."),
+    "explain": (
+        "gearshift.cli.explain",
+        "explain",
+        "Run a few inputs; say which engine, and why.",
+    ),
     "tour": ("gearshift.cli.tour", "tour", "Measure a book chapter's examples on this machine."),
 }
 

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from gearshift.cli import settings
+from gearshift.cli.asking import input_options
 from gearshift.cli.interrupts import Interrupts, leave
 from gearshift.cli.problems import Broken, WrongUse, why
 
@@ -113,29 +114,7 @@ class _Screen:
 @click.command(epilog=_EXAMPLES)
 @click.argument("target", required=False)
 @click.argument("arguments", metavar="[INPUT]...", nargs=-1)
-@click.option(
-    "--lines", "lists", metavar="FILE", multiple=True, help="An item a line; - is standard input."
-)
-@click.option(
-    "--jsonl",
-    "jsons",
-    metavar="FILE",
-    multiple=True,
-    help="A JSON value a line; an object is keywords.",
-)
-@click.option(
-    "--csv", "tables", metavar="FILE", multiple=True, help="A row is keywords, named by the header."
-)
-@click.option(
-    "--strict", is_flag=True, help="Stop at a line that cannot be read, with exit status 2."
-)
-@click.option(
-    "--glob",
-    "patterns",
-    metavar="PATTERN",
-    multiple=True,
-    help="Files, sorted; ** for any folders.",
-)
+@input_options
 @click.option(
     "-o",
     "--output",
@@ -177,6 +156,12 @@ class _Screen:
 )
 @click.option(
     "--limit", type=settings.rate, metavar="RATE", help="Starts in a time: 100/s, 100/10s, 5/m."
+)
+@click.option(
+    "--memory-limit",
+    type=settings.memory,
+    metavar="MEMORY",
+    help="Start less while more is in use: 80%, 6G.",
 )
 @click.option(
     "--journal", metavar="FILE", help="Keep what is done, so that --resume can go on; needs -o."

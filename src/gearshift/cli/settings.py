@@ -1,6 +1,6 @@
-"""How seconds and rates are written on the command line.
+"""How seconds, rates and memory are written on the command line.
 
-Apart from the commands so that all of them read `90`, `1.5s`, `10m` and `100/s` alike.
+Apart from the commands so that all of them read `90`, `1.5s`, `10m`, `100/s` and `6G` alike.
 """
 
 from __future__ import annotations
@@ -12,10 +12,12 @@ import click
 
 from gearshift.facts import Rate
 
-__all__ = ["rate", "seconds", "seconds_or_none"]
+__all__ = ["memory", "rate", "seconds", "seconds_or_none"]
 
 _UNITS = {"ms": 0.001, "": 1.0, "s": 1.0, "m": 60.0, "min": 60.0, "h": 3600.0, "d": 86400.0}
 _DURATION = re.compile(r"(?P<number>\d*\.?\d+|\d+\.)?\s*(?P<unit>[a-z]*)", re.ASCII)
+_MEMORY = re.compile(r"(?P<number>\d*\.?\d+|\d+\.)\s*(?P<unit>%|[kmgt]?)(i?b)?", re.ASCII)
+_BYTES = {"": 1, "k": 2**10, "m": 2**20, "g": 2**30, "t": 2**40}
 _COUNT = re.compile(r"\d{1,18}", re.ASCII)
 
 
@@ -53,6 +55,25 @@ def rate(text: str) -> Rate:
     if per is None or not _COUNT.fullmatch(count.strip()) or not int(count):
         raise click.BadParameter(f"{text!r} is not a rate, such as 100/s, 100/10s or 5/m")
     return Rate(int(count), per=per)
+
+
+def memory(text: str) -> float:
+    """Return a share of the memory (`80%`), as a part of 1, or bytes (`6G`, `500M`, binary units).
+
+    Raises:
+        BadParameter: It is neither.
+    """
+    match = _MEMORY.fullmatch(text.strip().lower())
+    number = float(match["number"]) if match else 0.0
+    if match and match["unit"] == "%":
+        number /= 100
+        if 0 < number <= 1:
+            return number
+    elif match and number * _BYTES[match["unit"]] > 1:
+        return number * _BYTES[match["unit"]]
+    raise click.BadParameter(
+        f"{text!r} is no share of the memory or bytes, such as 80%, 6G or 500M"
+    )
 
 
 def _seconds(text: str, *, bare_unit: bool) -> float | None:
