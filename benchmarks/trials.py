@@ -33,10 +33,10 @@ if TYPE_CHECKING:
     from gearshift.facts import Report
 
 THREAD_COUNTS = 32, 128, 8, 2  # the likeliest first: it bounds what the next may take
-HOPELESS = 4.0  # times the best known: ended there, and out
+HOPELESS = 2.0  # times the best known: ended there, and out
 CLOSE = 1.5  # times the best known: could still be the best, by noise
 LEAST_ROUNDS = 3
-ROUNDS_SECONDS = 8.0  # beyond these no further round is begun
+ROUNDS_SECONDS = 4.5  # beyond these no further round is begun
 SMALL_BLOCK_SECONDS = 0.001
 AUTO = "auto"
 
@@ -64,7 +64,10 @@ def by_hand(workload: Workload, count: int) -> dict[str, dict[str, Any]]:
     if "asyncio" in workload.engines:
         found["asyncio"] = {"on": "asyncio"}
     if "threads" in workload.engines:
-        found |= {f"threads {n}": {"on": "threads", "workers": n} for n in THREAD_COUNTS}
+        enough = min((n for n in THREAD_COUNTS if n >= count), default=max(THREAD_COUNTS))
+        found |= {
+            f"threads {n}": {"on": "threads", "workers": n} for n in THREAD_COUNTS if n <= enough
+        }
     if "processes" in workload.engines:
         workers = {"on": "processes", "workers": cores()}
         large = max(2, count // (2 * cores()))
