@@ -122,9 +122,10 @@ def measure_probe(choice: Choice, quick: bool) -> list[Row]:
         )
         for each in measured
     ]
-    costs = [each.median for each in rows]
+    right = zip(rows, measured, strict=True)
+    costs = [each.median for each, result in right if not _is_wrong(result)]
     if costs:
-        name = f"median over {len(costs)} workloads that serial wins"
+        name = f"median over {len(costs)} workloads that serial wins, where values are right"
         rows.insert(0, row("probe", name, "% beyond serial", [median(costs)], floor=5.0, goal=1.0))
     return rows + _faults("probe", results)
 

@@ -35,8 +35,9 @@ if TYPE_CHECKING:
 THREAD_COUNTS = 32, 128, 8, 2  # the likeliest first: it bounds what the next may take
 HOPELESS = 2.0  # times the best known: ended there, and out
 CLOSE = 1.5  # times the best known: could still be the best, by noise
+MOST_KEPT = 4  # of those: more would be ties, and take time from the rounds
 LEAST_ROUNDS = 3
-ROUNDS_SECONDS = 4.5  # beyond these no further round is begun
+ROUNDS_SECONDS = 4.0  # beyond these no further round is begun
 SMALL_BLOCK_SECONDS = 0.001
 AUTO = "auto"
 
@@ -166,8 +167,9 @@ def measure(orders: Orders) -> dict[str, Any]:
         screened = trial.screened(candidates)
         trial.measure(AUTO, {})
         trial.reports.clear()
-        limit = CLOSE * min(screened.values())
-        kept = {name: candidates[name] for name, taken in screened.items() if taken <= limit}
+        close = CLOSE * min(screened.values())
+        fastest = sorted(screened, key=screened.__getitem__)[:MOST_KEPT]
+        kept = {name: candidates[name] for name in fastest if screened[name] <= close}
         trial.rounds({AUTO: {}, **kept}, orders.rounds)
     result = _result(trial, screened)
     if orders.record is not None:

@@ -392,7 +392,6 @@ TABLE = (
         function=tasks.multiply_matrices,
         make=indices,
         count=300,
-        serial=True,
         brief=True,
     ),
     _NUMPY(
