@@ -29,6 +29,7 @@ from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
 from statistics import median
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
 from harness import Row, is_installed, row, run
@@ -151,7 +152,13 @@ def _burning() -> Iterator[None]:
 
 
 def _result(orders: Orders) -> dict[str, Any]:
-    """Return what a process of its own measured of a workload; "hang" says where it hung.
+    """Return what a process of its own measured of a workload; "hang" says where it hung."""
+    with TemporaryDirectory() as folder:  # ours, since one that is killed would leave it behind
+        return _result_in(replace(orders, folder=folder))
+
+
+def _result_in(orders: Orders) -> dict[str, Any]:
+    """Return the result of a process that may use the orders' folder.
 
     Raises:
         RuntimeError: It failed.

@@ -51,12 +51,14 @@ class Orders:
         rounds: How often, at most.
         only_serial: Whether auto is held against serial alone, in all rounds.
         record: Folder for what auto saw, or None.
+        folder: Where temporary files may be, or None for where they usually are.
     """
 
     workload: str
     rounds: int
     only_serial: bool = False
     record: str | None = None
+    folder: str | None = None
 
 
 def by_hand(workload: Workload, count: int) -> dict[str, dict[str, Any]]:
@@ -159,7 +161,7 @@ class Trial:
 def measure(orders: Orders) -> dict[str, Any]:
     """Return what was measured of one workload."""
     workload = BY_NAME[orders.workload]
-    with tempfile.TemporaryDirectory() as folder, workload.site(Path(folder)) as site:
+    with tempfile.TemporaryDirectory(dir=orders.folder) as own, workload.site(Path(own)) as site:
         trial = Trial(workload, site)
         candidates = by_hand(workload, len(trial.items))
         if orders.only_serial:
