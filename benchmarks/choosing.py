@@ -1,6 +1,6 @@
 """Measure how well `gs.map(fn, items)` chooses, beside every engine picked by hand.
 
-    python benchmarks/choosing.py                        all parts, about 14 minutes
+    python benchmarks/choosing.py                        all parts, about 15 minutes
     python benchmarks/choosing.py idle                   one of them
     python benchmarks/choosing.py --quick                a first look: fewer workloads, 3 rounds
     python benchmarks/choosing.py --save choosing-2cores also into results/
@@ -101,7 +101,7 @@ def measure_busy(choice: Choice, quick: bool) -> list[Row]:
     """Some of them, beside processes that burn CPU."""
     wanted = _wanted(choice, [each for each in TABLE if each.brief][:: 2 if quick else 1])
     with _burning():
-        results = [_result(Orders(each.name, rounds=3)) for each in wanted]
+        results = [_result(Orders(each.name, rounds=3 if quick else 5)) for each in wanted]
     return _rows("busy", results, floor=15.0, goal=5.0)
 
 

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from gearshift.facts import Report
 
 THREAD_COUNTS = 32, 128, 8, 2  # the likeliest first: it bounds what the next may take
-HOPELESS = 2.0  # times the best known: ended there, and out
+HOPELESS = 1.6  # times the best known: ended there, and out
 CLOSE = 1.5  # times the best known: could still be the best, by noise
 MOST_KEPT = 4  # of those: more would be ties, and take time from the rounds
 LEAST_ROUNDS = 3
