@@ -7,7 +7,7 @@ import json
 import platform
 import statistics
 import sys
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -34,6 +34,7 @@ class Row:
     goal: float | None = None
     note: str = ""
     more_is_better: bool = False
+    detail: Mapping[str, Any] = field(default_factory=dict)  # for the JSON alone
 
     @property
     def verdict(self) -> str:
