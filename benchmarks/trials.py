@@ -13,7 +13,7 @@ import json
 import sys
 import tempfile
 import time
-from dataclasses import asdict, dataclass, is_dataclass
+from dataclasses import asdict, dataclass
 from itertools import islice
 from pathlib import Path
 from statistics import median
@@ -200,8 +200,8 @@ def _result(trial: Trial, screened: Mapping[str, float]) -> dict[str, Any]:
 
 def record(report: Report, result: Mapping[str, Any], folder: Path) -> None:
     """Write what auto saw of a workload into the folder, if the report offers it."""
-    profile: Any = getattr(report, "profile", None)
-    if profile is None or not is_dataclass(profile) or isinstance(profile, type):
+    profile = None if report.plan is None else report.plan.profile
+    if profile is None:
         return
     folder.mkdir(parents=True, exist_ok=True)
     kept = {name: result[name] for name in ("workload", "best", "seconds", "auto_seconds")}

@@ -16,6 +16,8 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from gearshift.plans import Plan
+
 __all__ = [
     "LEFT",
     "Chunk",
@@ -320,6 +322,7 @@ class Report:
         busy_seconds: Sum of the wall time that workers spent in the function.
         cpu_seconds: Sum of the CPU time that workers spent in the function.
         finished: The run came to its end by itself.
+        plan: What auto chose last, and what it was chosen from, or None.
         planned_seconds: What the rest was expected to take when the engine was chosen (auto).
         actual_seconds: What it took, or has taken so far.
         shares: Of each worker's time since the engine started, the part spent in the function;
@@ -346,6 +349,7 @@ class Report:
     deaths: int = 0
     replaced: Mapping[str, int] = field(default_factory=dict)
     kinds: tuple[FailureKind, ...] = ()
+    plan: Plan | None = None
     planned_seconds: float | None = None
     actual_seconds: float | None = None
     shares: Mapping[str, float] = field(default_factory=dict)
@@ -404,7 +408,9 @@ class Report:
             The attributes by name; a failure as index, item (its `repr`), type, message,
             attempts, seconds; and `schema`, 1, to be counted up if a name changes its meaning.
         """
-        names = [each.name for each in fields(self) if each.name not in {"failures", "kinds"}]
+        names = [
+            each.name for each in fields(self) if each.name not in {"failures", "kinds", "plan"}
+        ]
         return {
             "schema": 1,
             **{name: getattr(self, name) for name in names},
@@ -412,6 +418,7 @@ class Report:
             "shares": dict(self.shares),
             "replaced": dict(self.replaced),
             "speedup": self.speedup,
+            "plan": None if self.plan is None else self.plan.as_dict(),
             "kinds": [
                 {"type": kind.type, "count": kind.count, "example": _plain_failure(kind.example)}
                 for kind in self.kinds

@@ -96,7 +96,6 @@ class Auto:
             obstacles: What may keep the job off an engine.
         """
         self.phase = Phase.LOOK
-        self.plan: Plan | None = None  # the last one
         self._cores = cores
         self._nested = nested
         self._workers = workers
@@ -209,8 +208,6 @@ class Auto:
                 profile = self._for_processes(profile, start_seconds)
             plan = pick(profile)
         self._looks += 1
-        if not plan.is_test:
-            self.plan = plan
         return plan
 
     @property

@@ -89,6 +89,7 @@ class Gears:
         self._method = ""  # of starting them
         self._has_short_turns = False
         self.auto: Auto | None = None
+        self.plan: Plan | None = None
         self.planned_seconds: float | None = None  # for what remained at the last look
         self.lane: Lane | None = None
         self.caller: Lane | None = (
@@ -181,6 +182,7 @@ class Gears:
             self.lane, self._engine = caller, engine
             return False
         self.caller = caller
+        self.plan = plan
         self.reasons = plan.reasons
         self.planned_seconds = None  # nobody knows how long an item takes
         self.auto.carry_out_amid(plan, now)
@@ -258,6 +260,7 @@ class Gears:
                 return False
         is_anew = not plan.is_test and not (was_waiting and plan.engine == "threads")
         if is_anew:
+            self.plan = plan
             self.reasons = plan.reasons
             self.planned_seconds = plan.seconds if remaining is not None else None
         name = self.name

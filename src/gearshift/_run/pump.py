@@ -359,6 +359,7 @@ class Pump:
             deaths=tally.deaths,
             replaced=dict(getattr(self.gears.lane, "replaced", {})),
             kinds=tuple(sorted(ledger.kinds.values(), key=lambda kind: -kind.count)),
+            plan=self.gears.plan,
             planned_seconds=planned,
             actual_seconds=None if planned is None else until - tally.lane_began_at,
             shares=tally.shares(until) if started is not None else {},
