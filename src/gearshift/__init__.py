@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from gearshift._api.explain import explain as explain
     from gearshift._api.map import each as each
     from gearshift._api.map import map as map  # noqa: A004 - the built-in's name, for the built-in's job
+    from gearshift._api.task import task as task
     from gearshift._run.journal import Journal as Journal
     from gearshift._run.journal import JournalSummary as JournalSummary
     from gearshift._run.progress import Progress as Progress
@@ -51,6 +52,7 @@ _HOMES = {
     "explain": "gearshift._api.explain",
     "each": "gearshift._api.map",
     "map": "gearshift._api.map",
+    "task": "gearshift._api.task",
     "Journal": "gearshift._run.journal",
     "JournalSummary": "gearshift._run.journal",
     "Progress": "gearshift._run.progress",
@@ -116,6 +118,7 @@ __all__ = [
     "map",
     "per_worker",
     "shared",
+    "task",
 ]
 
 

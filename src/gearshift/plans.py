@@ -12,9 +12,37 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-__all__ = ["Pair", "Plan", "Profile", "Stretch", "in_words"]
+__all__ = ["Hazards", "Pair", "Plan", "Profile", "Said", "Stretch", "in_words"]
 
 _THREE_DIGITS = 99.5  # from here on "%.2g" would write an exponent
+
+
+@dataclass(frozen=True, slots=True)
+class Hazards:
+    """Why an engine might change what a function does, as clauses, or None.
+
+    Attributes:
+        no_threads: Why threads might.
+        no_processes: Why worker processes might.
+    """
+
+    no_threads: str | None = None
+    no_processes: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Said:
+    """What the author of a function says of it (`gs.task`).
+
+    Attributes:
+        threads: False forbids threads to auto, True vouches for them, None says nothing.
+        processes: The same of worker processes.
+        reason: Why what is forbidden is.
+    """
+
+    threads: bool | None = None
+    processes: bool | None = None
+    reason: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

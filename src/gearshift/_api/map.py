@@ -10,7 +10,7 @@ import random
 from builtins import map as builtin_map  # `map` is ours below
 from collections.abc import AsyncIterable, Collection, Iterable
 from concurrent.futures import Executor
-from contextvars import ContextVar, copy_context
+from contextvars import copy_context
 from inspect import isasyncgenfunction
 from typing import TYPE_CHECKING, Any, Literal, TypedDict, TypeVar, Unpack, overload
 
@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from gearshift._run.journal import Journal
     from gearshift._run.ledger import Errors
     from gearshift._run.progress import Meter, Progress
+    from gearshift.plans import Hazards
 
 __all__ = ["Options", "each", "map", "run_map"]
 
@@ -495,18 +496,26 @@ def _first_reasons(engine: str | Engine, workers: int | None) -> tuple[str, ...]
 
 
 class _Obstacles:
-    """What may keep a job off an engine."""
+    """What may keep a job off an engine; the function's code is looked at once."""
 
     def __init__(self, job: Job) -> None:
         self._job = job
+        self._hazards: Hazards | None = None
 
-    def threads(self) -> str | None:
+    def threads(self, item: object) -> str | None:
         """Return why threads might change the result, or None."""
-        return None
+        return self._found(item).no_threads
 
-    def processes(self, value: object) -> str | None:
+    def processes(self, item: object, value: object) -> str | None:
         """Return why processes might, or cannot be had, or None."""
-        return _obstacle(self._job, value)
+        return self._found(item).no_processes or _obstacle(self._job, value)
+
+    def _found(self, item: object) -> Hazards:
+        if self._hazards is None:
+            from gearshift._measure.hazards import hazards_of  # only where workers would pay off
+
+            self._hazards = hazards_of(self._job.function, None if self._job.star else item)
+        return self._hazards
 
 
 def _obstacle(job: Job, sample: object) -> str | None:
@@ -516,22 +525,11 @@ def _obstacle(job: Job, sample: object) -> str | None:
     from gearshift.engines.processes import obstacle
     from gearshift.errors import TransportError
 
-    variable = _read_variable(job.function)
-    if variable is not None:
-        return f"the function reads the context variable {variable}, which does not travel to another process"
     try:
         pack_task(Task(job.function, star=job.star, seed=job.seed))
     except TransportError as error:
         return str(error)
     return why_unpicklable(sample) or obstacle()
-
-
-def _read_variable(function: Callable[..., Any]) -> str | None:
-    """Return the name of a context variable that the function itself names, or None."""
-    code = getattr(function, "__code__", None)
-    known = getattr(function, "__globals__", {})
-    names = () if code is None else code.co_names
-    return next((name for name in names if isinstance(known.get(name), ContextVar)), None)
 
 
 def _is_in_running_loop() -> bool:
