@@ -130,9 +130,10 @@ def _settle(tuner: ThreadTuner, rate_of: Callable[[int], float], seconds: float)
     tried = [tuner.count]
     now = 0.0
     while now < seconds:
-        step = max(1.0 / rate_of(tuner.count), 0.001)
-        now += step
-        tuner.observe(max(1, round(rate_of(tuner.count) * step)), now)
+        busy = tuner.count / rate_of(tuner.count)  # Little's law
+        now += busy
+        for _ in range(tuner.count):
+            tuner.observe(1, busy, now)
         if tuner.propose(now, None) is not None:
             tried.append(tuner.count)
     return tried
@@ -163,7 +164,7 @@ def test_threads_stay_where_more_do_not_help() -> None:
 def test_threads_that_would_not_be_repaid_are_not_started() -> None:
     tuner = ThreadTuner(16, most=512)
     for number in range(1, 200):
-        tuner.observe(8, number * 0.01)
+        tuner.observe(8, 0.08, number * 0.01)
         assert tuner.propose(number * 0.01, 40) is None
 
 
@@ -176,10 +177,10 @@ def test_refused_threads_stay_away() -> None:
     assert tuner.propose(0.1, None) is None
     tried = _settle(tuner, lambda count: count / 0.02, 5.0)
     assert max(tried) <= 70
-    tuner.observe(70, 6.0)
+    tuner.observe(70, 0.01, 9.0)
     tuner.refuse(1)
     before = tuner.count
-    assert tuner.propose(6.0, None) == int(0.7 * before)
+    assert tuner.propose(9.0, None) == int(0.7 * before)
 
 
 @given(st.integers(1, 64), st.integers(1, 1024), st.lists(st.floats(1e-4, 10.0), max_size=60))
@@ -188,7 +189,7 @@ def test_number_of_threads_stays_within_bounds(count: int, most: int, gaps: list
     now = 0.0
     for gap in gaps:
         now += gap
-        tuner.observe(7, now)
+        tuner.observe(7, gap / 2, now)
         proposed = tuner.propose(now, None)
         assert proposed is None or 1 <= proposed <= most
         assert proposed is None or proposed == tuner.count

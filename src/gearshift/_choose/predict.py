@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from gearshift.plans import Profile
 
-__all__ = ["MOST_THREADS", "WAITING_SHARE", "Figures", "figures", "predict"]
+__all__ = ["MOST_THREADS", "WAITING_SHARE", "Figures", "figures", "most_threads", "predict"]
 
 MOST_THREADS = 64  # to begin with; more are added while that raises the rate
 MOST_PROCESSES = 64
@@ -22,8 +22,9 @@ THREADS_HEADROOM = 1.25  # more threads than wall/cpu asks for, since waits vary
 WAITING_SHARE = 0.25  # of the wall time of an item, from which on its waits are worth overlapping
 PROCESS_SHARE = 0.95  # of a core that a worker really gets
 # How many to begin with, by what they wait for: many sleepers harm nobody, many connections may.
-FIRST_THREADS = {"sleep": MOST_THREADS, "socket": 16, "child": 4, "file": 4, "lock": 8, None: 32}
+FIRST_THREADS = {"sleep": MOST_THREADS, "socket": 32, "child": 4, "file": 4, "lock": 8, None: 32}
 ALL_AT_ONCE = 256  # sleepers, if they are no more than that
+HANDOVER_SECONDS = 5e-5  # of a chunk of one item to a thread, and of its outcome back
 IN_FLIGHT = 1000  # coroutines at once (engines/asyncio_.py)
 BY_CORE = ("child", "file")  # so many for each core
 BUSY_SHARE = 0.85  # of the time of two threads, below which they lacked work
@@ -139,9 +140,19 @@ def _threads(profile: Profile, wall: float, cpu: float, known: int | None) -> in
         jump = max(known, 1)
     if profile.is_amid_item and cpu < AMID_SHARE * wall:  # the rest of it may be all waiting
         cpu = 0.0
-    wanted = math.ceil(THREADS_HEADROOM * wall / max(cpu, wall / ALL_AT_ONCE)) + 1
+    wanted = most_threads(wall, cpu)
     most = jump if known is None else min(jump, known)
     return max(1, min(max(wanted, 2), most))
+
+
+def most_threads(wall: float, cpu: float) -> int:
+    """Return how many threads keep the GIL busy: what an item computes, and what it takes to hand it over.
+
+    Args:
+        wall: Seconds an item.
+        cpu: CPU seconds an item.
+    """
+    return math.ceil(THREADS_HEADROOM * wall / (cpu + HANDOVER_SECONDS)) + 1
 
 
 def _processes(profile: Profile, wall: float, cpu: float, known: int | None) -> int:

@@ -20,7 +20,8 @@ TRIALS = (
     (0.7, 0.97),
 )  # later: so many times the threads, kept for so much of the rate
 WINDOWS_BETWEEN_TRIALS = 8
-LEAST_WINDOW_SECONDS = 0.01
+WINDOW_SHARE = 0.5  # of the threads, that have ended an item before anything is concluded
+LEAST_WINDOW_ITEMS = 4
 WORTH_SECONDS = 0.05  # that more threads must save, beside their start
 THREAD_SECONDS = 6e-5  # to start one
 REFUSED_SHARE = 0.7  # of the threads that stay when the other side says that it is too much
@@ -94,11 +95,11 @@ class ChunkTuner:
 
 
 class ThreadTuner:
-    """How many threads to use, from the rate at which items come back.
+    """How many threads to use, from what becomes of the time that an item takes, and of the rate.
 
     It doubles while that pays (the method that came out best of seven: docs/design.md), holds, and
-    tries a few more and a few less now and then. A window is as many completions as there are
-    threads, after half as many that still belong to the number before.
+    tries a few more and a few less now and then. While items take as long as with fewer threads, more
+    threads mean more items a second (Little's law), so it need not wait for the rate to show it.
     """
 
     def __init__(self, count: int, *, most: int) -> None:
@@ -116,17 +117,21 @@ class ThreadTuner:
         self._before: tuple[int, float] | None = (
             None  # count and rate that the present one is held against
         )
-        self._asked = 0.0  # share of that rate which the present count must reach to stay
+        self._asked = RISE  # times that rate, for which the present count stays
         self._quiet = 0  # windows since the last trial
         self._trial = 0
-        self._completed = 0
-        self._begin: tuple[int, float] | None = None  # of the window: completions and time
+        self._changed_at: float | None = None
+        self._items = 0  # that began since then
+        self._busy_seconds = 0.0
 
-    def observe(self, items: int, now: float) -> None:
-        """Learn that items came back."""
-        self._completed += items
-        if self._begin is None and self._completed >= self.count // 2:
-            self._begin = (self._completed, now)
+    def observe(self, items: int, busy_seconds: float, now: float) -> None:
+        """Learn that a chunk came back, after so many seconds in the function."""
+        if self._changed_at is None:
+            self._changed_at = now - busy_seconds
+        if now - busy_seconds < self._changed_at:  # it began with another number of threads
+            return
+        self._items += items
+        self._busy_seconds += busy_seconds
 
     def refuse(self, items: int) -> None:
         """Learn that the other side says it is too much: fewer threads from now on, and never so many again.
@@ -134,7 +139,7 @@ class ThreadTuner:
         What was under way before the last change does not count twice.
         """
         self._refused += items
-        if self._completed + self._refused < self.count and self._ceiling is not None:
+        if self._items + self._refused < self.count and self._ceiling is not None:
             return
         self._ceiling = self._most = max(1, int(self.count * REFUSED_SHARE))
         self._is_growing = False
@@ -148,34 +153,27 @@ class ThreadTuner:
             remaining: Items not handed out yet, or None where nobody knows.
         """
         if self._ceiling is not None and self.count > self._ceiling:
-            return self._set(self._ceiling)
-        if self._begin is None:
+            return self._set(self._ceiling, now)
+        least = max(self.count * WINDOW_SHARE, LEAST_WINDOW_ITEMS)
+        if self._items < least or self._busy_seconds <= 0:
             return None
-        first, began = self._begin
-        done, seconds = self._completed - first, now - began
-        if done < max(self.count, 4) or seconds < LEAST_WINDOW_SECONDS:
-            return None
-        rate = done / seconds
-        self._begin = (self._completed, now)
-        return self._judge(rate, remaining)
+        rate = self.count * self._items / self._busy_seconds
+        return self._judge(rate, remaining, now)
 
-    def _judge(self, rate: float, remaining: int | None) -> int | None:
+    def _judge(self, rate: float, remaining: int | None, now: float) -> int | None:
         """Draw the conclusion from a window."""
-        if self._is_growing:
-            return self._grow(rate, remaining)
-        if self._before is not None:  # a trial ends
-            (count, before), self._before = self._before, None
-            return None if rate >= self._asked * before else self._set(count)
-        self._quiet += 1
-        if self._quiet < WINDOWS_BETWEEN_TRIALS:
-            return None
-        return self._try(rate)
-
-    def _grow(self, rate: float, remaining: int | None) -> int | None:
         before, self._before = self._before, None
-        if before is not None and rate < RISE * before[1]:
-            self._is_growing = False
-            return self._set(before[0]) if rate < FALL * before[1] else None
+        if before is not None and rate < self._asked * before[1]:
+            was_growing, self._is_growing = self._is_growing, False
+            if rate < FALL * before[1] or not was_growing:
+                return self._set(before[0], now)
+        if self._is_growing:
+            return self._grow(rate, remaining, now)
+        self._quiet += 1
+        self._begin(now)
+        return self._try(rate, now) if self._quiet >= WINDOWS_BETWEEN_TRIALS else None
+
+    def _grow(self, rate: float, remaining: int | None, now: float) -> int | None:
         more = min(self.count * MOST_GROWTH, self._most)
         if remaining is not None:
             more = min(more, remaining)
@@ -186,9 +184,10 @@ class ThreadTuner:
             self._is_growing = False
             return None
         self._before = (self.count, rate)
-        return self._set(more)
+        self._asked = 1 + (RISE - 1) * (more / self.count - 1) / (MOST_GROWTH - 1)
+        return self._set(more, now)
 
-    def _try(self, rate: float) -> int | None:
+    def _try(self, rate: float, now: float) -> int | None:
         times, self._asked = TRIALS[self._trial % len(TRIALS)]
         self._trial += 1
         self._quiet = 0
@@ -196,10 +195,15 @@ class ThreadTuner:
         if count == self.count:
             return None
         self._before = (self.count, rate)
-        return self._set(count)
+        return self._set(count, now)
 
-    def _set(self, count: int) -> int:
+    def _set(self, count: int, now: float) -> int:
         self.count = count
-        self._completed = self._refused = 0
-        self._begin = None
+        self._begin(now)
         return count
+
+    def _begin(self, now: float) -> None:
+        """Begin a window."""
+        self._changed_at = now
+        self._items = self._refused = 0
+        self._busy_seconds = 0.0

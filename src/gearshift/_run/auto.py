@@ -17,6 +17,7 @@ from enum import Enum, auto
 from typing import TYPE_CHECKING, Any, Protocol
 
 from gearshift._choose.pick import is_waiting, pick
+from gearshift._choose.predict import figures, most_threads
 from gearshift._choose.tune import ThreadTuner
 from gearshift._measure.carriage import carriage
 from gearshift._measure.clocks import TurnClock
@@ -139,7 +140,7 @@ class Auto:
             self._pair.observe(settled, now)
         elif self.phase is Phase.THREADS:
             if self._tuner is not None:
-                self._tuner.observe(count, now)
+                self._tuner.observe(count, settled.busy_seconds, now)
                 refused = sum(is_refusal(fault.exception) for fault in settled.failed.values())
                 if refused:
                     self._tuner.refuse(refused)
@@ -292,11 +293,19 @@ class Auto:
         self.phase = Phase.THREADS
         count = plan.workers or 1
         if is_new:
-            most = self._workers if self._workers is not None else MOST_TUNED_THREADS
-            self._tuner = ThreadTuner(count, most=most) if self._workers is None else None
+            self._tuner = None
+            if self._workers is None:
+                self._tuner = ThreadTuner(count, most=self._most_threads(plan, count))
             self._stretch = _Stretch(now, STRETCH_SECONDS)
         elif self._stretch is not None:
             self._stretch = _Stretch(now, 2 * self._stretch.wanted_seconds)
+
+    def _most_threads(self, plan: Plan, count: int) -> int:
+        """Return how many threads may be tried: more than would fill the GIL twice are only in each other's way."""
+        at = None if plan.profile is None or plan.profile.is_amid_item else figures(plan.profile)
+        if at is None:
+            return MOST_TUNED_THREADS
+        return max(count, min(2 * most_threads(at.wall, at.cpu), MOST_TUNED_THREADS))
 
     @property
     def _is_pair_unlike(self) -> bool:

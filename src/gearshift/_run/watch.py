@@ -1,11 +1,11 @@
 """Look from beside at an item that takes long in the caller's thread.
 
     caller:   begin() -> lane.work() ............................ -> end()
-    watcher:            9 ms: what does it wait for? -> beside(...) -> over
+    watcher:            6 ms: what does it wait for? -> beside(...) -> over
 
 One thread for one turn, gone before the next step of the pump, so that the two never touch the
 pump at the same time, and worker processes can be forked between turns. It is started by `_thread`:
-an item that takes less than 9 ms pays 60 us for it, and `threading` would take twice that.
+an item that takes less than 6 ms pays 60 us for it, and `threading` would take twice that.
 """
 
 from __future__ import annotations
@@ -26,10 +26,11 @@ if TYPE_CHECKING:
 
 __all__ = ["Sight", "Watch"]
 
-FIRST_SECONDS = 0.009  # into a turn
+FIRST_SECONDS = 0.006  # into a turn
 PEEKS = 5  # at what the caller's thread waits for, so long apart:
-PEEK_SECONDS = 0.0004
-GIL_LOOKS = 12
+PEEK_SECONDS = 0.0005
+GIL_LOOKS = 10
+LEAST_GIL_LOOKS = 6  # if the item ends meanwhile
 GIL_SLEEP_SECONDS = (0.0002, 0.0006)  # jittered, so that no rhythm of the function's fools it
 GIL_LATE_SECONDS = 0.0003  # of waking up, from which on somebody held the GIL (turns are 0.5 ms)
 COMPUTING_SHARE = 0.5  # of the time, from which on the GIL is worth a look
@@ -118,34 +119,42 @@ class Watch:
         """Return what can be seen, or None if the turn ended meanwhile."""
         sight = Sight()
         sight.is_importing = _is_importing(self._caller)
-        for _ in range(PEEKS):
-            sight.waits_on = blocked_on(self._number) or sight.waits_on
-            if over.acquire(timeout=PEEK_SECONDS):
-                return None
+        if not self._measure(sight, began, before):
+            for _ in range(PEEKS):
+                sight.waits_on = blocked_on(self._number) or sight.waits_on
+                if over.acquire(timeout=PEEK_SECONDS):
+                    return None
+            self._measure(sight, began, before)
+        elif not sight.is_importing:
+            sight.gil_share = self._gil_share(over)
+        return sight
+
+    def _measure(self, sight: Sight, began: float, before: ThreadTimes | None) -> bool:
+        """Note what the caller's thread has had; return whether it computes."""
         after = thread_times(self._number)
         sight.seconds = time.perf_counter() - began
-        if before is not None and after is not None:
-            sight.times = ThreadTimes(after[0] - before[0], after[1] - before[1])
-            if sight.times.cpu_seconds > COMPUTING_SHARE * (
-                sight.seconds - sight.times.delay_seconds
-            ):
-                sight.gil_share = self._gil_share(over)
-        return None if self.is_over else sight
+        if before is None or after is None:
+            return False
+        sight.times = ThreadTimes(after[0] - before[0], after[1] - before[1])
+        alone = sight.seconds - sight.times.delay_seconds
+        return sight.times.cpu_seconds > COMPUTING_SHARE * alone
 
     def _gil_share(self, over: _thread.LockType) -> float | None:
-        """Return in which share of moments somebody else held the GIL, or None if the turn ended meanwhile."""
-        late = 0
+        """Return in which share of moments somebody else held the GIL, or None if there were too few."""
+        late = looks = 0
         short_turns(wanted=True)
         try:
-            for _ in range(GIL_LOOKS):
+            while looks < GIL_LOOKS:
                 seconds = random.uniform(*GIL_SLEEP_SECONDS)  # noqa: S311 - a rhythm to be broken, no secret
                 began = time.perf_counter()
                 if over.acquire(timeout=seconds):
-                    return None
+                    over.release()
+                    break
+                looks += 1
                 late += time.perf_counter() - began > seconds + GIL_LATE_SECONDS
         finally:
             short_turns(wanted=False)
-        return late / GIL_LOOKS
+        return late / looks if looks >= LEAST_GIL_LOOKS else None
 
 
 def _is_importing(thread: int) -> bool:
