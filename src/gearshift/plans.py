@@ -50,16 +50,16 @@ class Pair:
     """What two threads did beside each other: the test for who can share the work.
 
     Attributes:
-        items: Items that they did, after the first chunk of each.
+        items: Items that they did, after the first chunk of each; perhaps none, of long ones.
         seconds: Wall time that it took.
-        busy_seconds: Wall time that they spent in the function, added up.
-        cpu_seconds: CPU time of the same.
+        cores: Cores that they kept busy in that time.
+        is_starved: They had nothing to do for a part of it, since the consumer or the source was slow.
     """
 
     items: int
     seconds: float
-    busy_seconds: float
-    cpu_seconds: float
+    cores: float
+    is_starved: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

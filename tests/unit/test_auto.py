@@ -139,6 +139,7 @@ def test_python_that_holds_the_gil_goes_to_processes() -> None:
 def test_every_item_runs_once_through_all_phases() -> None:
     seen: list[int] = []  # by the caller's thread and the two of the test
 
+    @gs.task(threads=True, processes=True)
     def note(item: int) -> int:
         seen.append(item)
         digest(400_000)

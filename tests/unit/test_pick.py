@@ -21,13 +21,12 @@ LEAST_ITEM_SECONDS = 1e-8  # no call of Python is faster
 
 @st.composite
 def pairs(draw: st.DrawFn, item_seconds: float) -> Pair:
-    items = draw(st.integers(1, 1000))
-    seconds = items * item_seconds * draw(st.floats(0.3, 4))
+    items = draw(st.integers(0, 1000))
     return Pair(
         items=items,
-        seconds=seconds,
-        busy_seconds=seconds * draw(st.floats(0, 2)),
-        cpu_seconds=seconds * draw(st.floats(0, 2)),
+        seconds=max(items, 1) * item_seconds * draw(st.floats(0.3, 4)),
+        cores=draw(st.floats(0, 2)),
+        is_starved=draw(st.booleans()),
     )
 
 
@@ -102,12 +101,7 @@ def test_test_ends_with_a_choice(profile: Profile) -> None:
     if plan.is_test:
         assert profile.pair is None
         an_item = profile.wall_seconds / profile.items
-        tested = replace(
-            profile,
-            pair=Pair(
-                items=8, seconds=8 * an_item, busy_seconds=16 * an_item, cpu_seconds=8 * an_item
-            ),
-        )
+        tested = replace(profile, pair=Pair(items=8, seconds=8 * an_item, cores=1.0))
         assert not pick(tested).is_test
 
 
@@ -161,10 +155,10 @@ SLEEP = Profile(
 )
 SHORT_WAIT = Profile(items=3, wall_seconds=0.0034, cpu_seconds=0.00015, remaining=1997, cores=2)
 SPIN = Profile(items=4, wall_seconds=0.0042, cpu_seconds=0.0042, remaining=996, cores=2)
-SPIN_PAIR = Pair(items=9, seconds=0.0098, busy_seconds=2 * 0.0098, cpu_seconds=0.0097)
-HASH_PAIR = Pair(items=18, seconds=0.0099, busy_seconds=2 * 0.0099, cpu_seconds=0.0192)
-MEMORY_PAIR = Pair(items=9, seconds=0.0089, busy_seconds=2 * 0.0089, cpu_seconds=0.0172)
-BUSY_PAIR = Pair(items=9, seconds=0.0098, busy_seconds=2 * 0.0098, cpu_seconds=0.0113)
+SPIN_PAIR = Pair(items=9, seconds=0.0098, cores=0.99)
+HASH_PAIR = Pair(items=18, seconds=0.0099, cores=1.94)
+MEMORY_PAIR = Pair(items=9, seconds=0.0089, cores=1.93)
+BUSY_PAIR = Pair(items=9, seconds=0.0098, cores=1.15)
 TRIVIAL = Profile(items=40_000, wall_seconds=0.003, cpu_seconds=0.003, remaining=900_000, cores=2)
 SMALL = Profile(
     items=3000, wall_seconds=0.003, cpu_seconds=0.003, remaining=10**6, cores=2, send_seconds=1.3e-6
@@ -247,7 +241,7 @@ RECORDED = {
     "1 us, a million, after the test": (
         replace(
             SMALL,
-            pair=Pair(items=9000, seconds=0.0098, busy_seconds=2 * 0.0098, cpu_seconds=0.0097),
+            pair=Pair(items=9000, seconds=0.0098, cores=0.99),
         ),
         "serial",
         1,

@@ -27,7 +27,6 @@ ALL_AT_ONCE = 256  # sleepers, if they are no more than that
 HANDOVER_SECONDS = 5e-5  # of a chunk of one item to a thread, and of its outcome back
 IN_FLIGHT = 1000  # coroutines at once (engines/asyncio_.py)
 BY_CORE = ("child", "file")  # so many for each core
-BUSY_SHARE = 0.85  # of the time of two threads, below which they lacked work
 PAIR_DOUBT = 0.1  # of the speed-up of two: a short test sees less of it than there is
 AMID_SHARE = 0.3  # of CPU time in an item that has not ended, below which it does not count
 THREAD_START_SECONDS = 6e-5
@@ -68,7 +67,7 @@ def figures(profile: Profile) -> Figures | None:
     expected = max(profile.seen, profile.items)
     rest = expected if profile.remaining is None else profile.remaining
     waiting = max(0.0, 1.0 - cpu / wall)
-    speedup, pair_cores = _pair_figures(profile, cpu, waiting)
+    speedup, pair_cores = _pair_figures(profile, waiting)
     known = rest if profile.remaining is not None else None
     return Figures(
         wall=wall,
@@ -106,27 +105,23 @@ def predict(profile: Profile, at: Figures) -> dict[str, float]:
     return seconds
 
 
-def _pair_figures(
-    profile: Profile, cpu: float, waiting: float
-) -> tuple[float | None, float | None]:
+def _pair_figures(profile: Profile, waiting: float) -> tuple[float | None, float | None]:
     """Return the speed-up of two threads over one, and the cores that they kept busy.
 
-    They may have had nothing to do for a while, where the consumer or the source is slow: then the
-    time that they were busy counts. Wall times hold other programs' turns on both sides. A thread that
-    waits for the GIL wakes up again and again, so the run-queue delay of two tells nothing; the cores
-    that they got do.
+    Wall times hold other programs' turns on both sides. A thread that waits for the GIL wakes up again
+    and again, so the run-queue delay of two tells nothing; the cores that they got do: two that hold
+    the GIL have one.
     """
     pair = profile.pair
-    if pair is None or pair.items == 0 or pair.seconds <= 0:
+    if pair is None or pair.seconds <= 0:
         return None, None
-    is_busy = pair.busy_seconds > 2 * BUSY_SHARE * pair.seconds
-    seconds = pair.seconds if is_busy else max(pair.busy_seconds / 2, 1e-9)
-    speedup = pair.items / seconds * profile.wall_seconds / profile.items
-    cores = pair.cpu_seconds / seconds
+    most = 1.05 * pair.cores
+    if pair.items == 0:
+        return most, pair.cores
+    speedup = pair.items / pair.seconds * profile.wall_seconds / profile.items
     if waiting <= WAITING_SHARE:  # what computes is no faster than the cores that it gets
-        dearer = pair.cpu_seconds / pair.items / cpu if cpu > 0 else 1.0
-        speedup = min(speedup, 1.05 * cores, 1.1 * cores / max(dearer, 1e-9))
-    return speedup, cores
+        speedup = most if pair.is_starved else min(speedup, most)
+    return speedup, pair.cores
 
 
 def _threads(profile: Profile, wall: float, cpu: float, known: int | None) -> int:

@@ -120,14 +120,12 @@ class ThreadTuner:
         self._asked = RISE  # times that rate, for which the present count stays
         self._quiet = 0  # windows since the last trial
         self._trial = 0
-        self._changed_at: float | None = None
+        self._changed_at = 0.0
         self._items = 0  # that began since then
         self._busy_seconds = 0.0
 
     def observe(self, items: int, busy_seconds: float, now: float) -> None:
         """Learn that a chunk came back, after so many seconds in the function."""
-        if self._changed_at is None:
-            self._changed_at = now - busy_seconds
         if now - busy_seconds < self._changed_at:  # it began with another number of threads
             return
         self._items += items

@@ -11,6 +11,7 @@ Used in the consumer's thread.
 
 from __future__ import annotations
 
+import time
 from contextlib import nullcontext, suppress
 from dataclasses import replace
 from enum import Enum, auto
@@ -42,6 +43,8 @@ WATCHED_ITEM_SECONDS = 0.003
 TRIAL_SECONDS = 0.05
 PAIR_SECONDS = (0.01, 0.06)  # least and longest, or three items
 PAIR_CHUNKS = 6
+GIL_CORES = 1.1  # kept busy by two threads that share one GIL, at most
+AWAY_SHARE = 0.2  # of the test
 LONGEST_PAIR_SECONDS = 1.0  # a source or a consumer may be slow
 LONE_CHUNKS = 2
 PAIR_OTHER_TIMES = 4.0  # the pair's items took so much less that the look's were no sample
@@ -115,7 +118,9 @@ class Auto:
         self._cpu_seconds = 0.0
         self._first: tuple[float, float, float] | None = None  # item's wall, CPU, delay
         self._pair = _Pair()
-        self._pair_until = 0.0
+        self._tested: Pair | None = None  # what came of it
+        self.away_seconds = 0.0  # in which the caller's thread was with the consumer or the source
+        self._away_began = 0.0  # of the test
         self._no_threads: Any = _UNKNOWN
         self._waits_on: str | None = None
         self._gil_share: float | None = None
@@ -166,7 +171,7 @@ class Auto:
         """Whether enough has been seen to choose (again)."""
         if self.phase is Phase.LOOK:
             return self._is_look_due()
-        if self.phase is Phase.PAIR and now >= self._pair_until:
+        if self.phase is Phase.PAIR and self._is_pair_clear(now):
             return True
         if self.phase is Phase.PAIR:
             wanted = min(max(PAIR_SECONDS[0], 3 * (self.item_seconds or 0.0)), PAIR_SECONDS[1])
@@ -175,6 +180,18 @@ class Auto:
                 and self._pair.chunks >= LONE_CHUNKS + PAIR_CHUNKS
             )
         return self.phase is Phase.THREADS and self._stretch is not None and self._stretch.is_due
+
+    @property
+    def look_at(self) -> float | None:
+        """When it wants to be asked again at the latest, or None."""
+        return self._pair.began + PAIR_SECONDS[0] if self.phase is Phase.PAIR else None
+
+    def _is_pair_clear(self, now: float) -> bool:
+        """Whether two threads have shown that they hold the GIL, or took too long to show anything."""
+        lasted = now - self._pair.began
+        if lasted < PAIR_SECONDS[0]:
+            return False
+        return lasted >= LONGEST_PAIR_SECONDS or self._pair.cores(now) < GIL_CORES
 
     def _is_look_due(self) -> bool:
         if self._items == 0:
@@ -192,12 +209,12 @@ class Auto:
             now: Monotonic seconds.
             start_seconds: Says what it takes to start worker processes.
         """
-        if self.phase is Phase.PAIR and (self._pair.items == 0 or self._is_pair_unlike):
-            words = "the first items were unlike the next: they are measured anew"
-            if self._pair.items == 0:
-                words = "too few items came to see what two threads do with them"
+        if self.phase is Phase.PAIR and self._is_pair_unlike:
             self._pair = _Pair()
+            words = "the first items were unlike the next: they are measured anew"
             return Plan("serial", 1, (words,))
+        if self.phase is Phase.PAIR:
+            self._tested = self._pair.seen(now, self.away_seconds - self._away_began)
         profile = self._profile(remaining, now)
         plan = pick(profile)
         asked: set[str] = set()
@@ -261,8 +278,9 @@ class Auto:
     def carry_out(self, plan: Plan, now: float) -> None:
         """Take note that a plan is being followed, from now on."""
         if plan.is_test:
-            self._pair = _Pair(self.item_seconds or 0.0)
-            self._pair_until = now + LONGEST_PAIR_SECONDS
+            self._pair = _Pair(self.item_seconds or 0.0, now)
+            self._tested = None
+            self._away_began = self.away_seconds
             self.phase = Phase.PAIR
         elif plan.engine == "serial":
             self._look_again()
@@ -317,7 +335,7 @@ class Auto:
 
     def _is_pair_like(self, items: int, wall: float) -> bool:
         """Whether a test was made with items like those that were seen last."""
-        if self._pair.items == 0 or items == 0 or wall <= 0:
+        if self._tested is None or items == 0 or wall <= 0:
             return False
         ratio = wall / items / self._pair.alone_seconds if self._pair.alone_seconds else 1.0
         return 1 / PAIR_LIKE_TIMES < ratio < PAIR_LIKE_TIMES
@@ -361,7 +379,7 @@ class Auto:
             own_cores=self._clock.own_cores,
             waits_on=self._waits_on,
             gil_share=self._gil_share,
-            pair=self._pair.seen() if self._is_pair_like(items, wall) else None,
+            pair=self._tested if self._is_pair_like(items, wall) else None,
             stretch=None if self._stretch is None else self._stretch.seen(now, self.threads),
             remaining=remaining,
             cores=self._cores,
@@ -411,37 +429,47 @@ class Trial:
 
 
 class _Pair:
-    """Sums of the test with two threads; the first chunk of each, which it may have run alone, is left out.
+    """The test with two threads.
 
-    At its beginning one thread is in the middle of a chunk, on average, which counts in full later; at
-    its end one is, which does not count.
+    The cores that they keep busy are those of all threads but the one that asks, which is exact at
+    any moment. Items are counted by chunk, but for the first of each, which it may have run alone: at
+    the beginning one thread is in the middle of a chunk, on average, which counts in full later; at the
+    end one is, which does not count.
     """
 
-    def __init__(self, alone_seconds: float = 0.0) -> None:
+    def __init__(self, alone_seconds: float = 0.0, now: float = 0.0) -> None:
         self.alone_seconds = alone_seconds  # an item took, before
+        self.began = now
         self.items = 0
         self.chunks = 0
         self.busy_seconds = 0.0
-        self._cpu_seconds = 0.0
-        self._began = self._last = 0.0
+        self._counted_from = self._last = now
+        self._cpu_began = time.process_time() - time.thread_time()
 
     def observe(self, settled: Settled, now: float) -> None:
         self.chunks += 1
         self._last = now
         if self.chunks <= LONE_CHUNKS:
-            self._began = now
+            self._counted_from = now
             return
         self.items += len(settled.values)
         self.busy_seconds += settled.busy_seconds
-        self._cpu_seconds += settled.cpu_seconds
 
-    def seen(self) -> Pair:
-        seconds = max(self._last - self._began, 1e-9)
+    def cores(self, now: float) -> float:
+        """Return how many cores they kept busy up to now."""
+        cpu = time.process_time() - time.thread_time() - self._cpu_began
+        return cpu / max(now - self.began, 1e-9)
+
+    def seen(self, now: float, away_seconds: float) -> Pair:
+        seconds = self._last - self._counted_from if self.items else now - self.began
+        is_starved = away_seconds > AWAY_SHARE * (now - self.began)
+        cores = self.cores(now)
+        if is_starved:  # while they had work, as far as that can be told
+            cores *= max(now - self.began, 1e-9) / max(
+                self.busy_seconds / 2, seconds - away_seconds, 1e-9
+            )
         return Pair(
-            items=self.items,
-            seconds=seconds,
-            busy_seconds=self.busy_seconds,
-            cpu_seconds=self._cpu_seconds,
+            items=self.items, seconds=max(seconds, 1e-9), cores=cores, is_starved=is_starved
         )
 
 

@@ -214,6 +214,11 @@ class Gears:
         return self.auto is not None and self._next is None and self.auto.is_due(now)
 
     @property
+    def look_at(self) -> float | None:
+        """When auto wants to be asked again at the latest, or None."""
+        return self.auto.look_at if self.auto is not None and self._next is None else None
+
+    @property
     def is_shifting(self) -> bool:
         """Whether another lane is to be opened as soon as nothing is out."""
         return self._next is not None

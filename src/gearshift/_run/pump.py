@@ -76,6 +76,7 @@ class Step:
 
 
 _HELD = "for want of memory less was started at a time than there were workers for"
+_AWAY = {Action.EMIT, Action.PULL}  # that take the caller's thread elsewhere
 _EMIT = Step(Action.EMIT)
 _WORK = Step(Action.WORK, seconds=WORK_SECONDS)
 
@@ -128,6 +129,7 @@ class Pump:
         self._clock = clock
         self._tuner: ChunkTuner | None = None
         self._tuned_for: Lane | None = None
+        self._left_at: float | None = None  # to the consumer or the source
         self._single = False
         self._thread: int | None = None  # that carries out a step, not the consumer's turn
         self._is_awaiting = False  # items of a source that tells when they come
@@ -208,6 +210,8 @@ class Pump:
             self.gears.end_watch()  # an interrupt may have struck before that was done
             if self.wakeup.is_set:
                 self.wakeup.clear()
+            if self._left_at is not None and self.gears.auto is not None:
+                self.gears.auto.away_seconds += self._clock() - self._left_at
             self._admit()
             self._collect()
             self._commit()
@@ -224,6 +228,8 @@ class Pump:
             else:
                 step = self._decide()
                 self.ending_error = step.error
+            is_away = step.action in _AWAY and self.gears.auto is not None
+            self._left_at = self._clock() if is_away else None
             if step.action is Action.EMIT or step.action is Action.END:
                 self._thread = None  # the consumer has the word, and may go on in another thread
             return step
@@ -698,7 +704,12 @@ class Pump:
     def _until(self, at: float | None) -> float | None:
         """Return the seconds to the next thing that happens by itself, or None."""
         lane = self.gears.lane
-        times = [at, lane.deadline() if lane is not None else None, self._memory.look_at]
+        times = [
+            at,
+            lane.deadline() if lane is not None else None,
+            self._memory.look_at,
+            self.gears.look_at,
+        ]
         if self._is_cancelled and not self._is_stopped:
             times.append(self._grace_ends_at)
         now = self._clock()
