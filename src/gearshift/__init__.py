@@ -11,6 +11,7 @@ TYPE_CHECKING = (
 )
 if TYPE_CHECKING:
     from gearshift import engines as engines
+    from gearshift._api.compare import compare as compare
     from gearshift._api.map import each as each
     from gearshift._api.map import map as map  # noqa: A004 - the built-in's name, for the built-in's job
     from gearshift._run.journal import Journal as Journal
@@ -38,11 +39,14 @@ if TYPE_CHECKING:
     from gearshift.facts import Rate as Rate
     from gearshift.facts import Report as Report
     from gearshift.facts import Retry as Retry
+    from gearshift.trials import Comparison as Comparison
+    from gearshift.trials import Trial as Trial
 
 __version__ = "0.1.0"
 
 _HOMES = {
     "engines": "gearshift.engines",
+    "compare": "gearshift._api.compare",
     "each": "gearshift._api.map",
     "map": "gearshift._api.map",
     "Journal": "gearshift._run.journal",
@@ -70,9 +74,12 @@ _HOMES = {
     "Rate": "gearshift.facts",
     "Report": "gearshift.facts",
     "Retry": "gearshift.facts",
+    "Comparison": "gearshift.trials",
+    "Trial": "gearshift.trials",
 }
 
 __all__ = [
+    "Comparison",
     "Failure",
     "FailureKind",
     "GearshiftError",
@@ -93,8 +100,10 @@ __all__ = [
     "Shared",
     "TaskTimeoutError",
     "TransportError",
+    "Trial",
     "UnsupportedError",
     "WorkerDiedError",
+    "compare",
     "each",
     "engines",
     "item_seed",

@@ -19,6 +19,11 @@ __all__ = ["main"]
 # name: (module, attribute, short help)
 _COMMANDS = {
     "run": ("gearshift.cli.run", "run", "Run a function over many inputs; write JSON lines."),
+    "compare": (
+        "gearshift.cli.compare",
+        "compare",
+        "Run a function on every engine, and say which to use.",
+    ),
     "tour": ("gearshift.cli.tour", "tour", "Measure a book chapter's examples on this machine."),
 }
 

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from gearshift.cli import settings
+from gearshift.cli.asked import input_options
 from gearshift.cli.interrupts import Interrupts, leave
 from gearshift.cli.problems import Broken, WrongUse, why
 
@@ -113,29 +114,7 @@ class _Screen:
 @click.command(epilog=_EXAMPLES)
 @click.argument("target", required=False)
 @click.argument("arguments", metavar="[INPUT]...", nargs=-1)
-@click.option(
-    "--lines", "lists", metavar="FILE", multiple=True, help="An item a line; - is standard input."
-)
-@click.option(
-    "--jsonl",
-    "jsons",
-    metavar="FILE",
-    multiple=True,
-    help="A JSON value a line; an object is keywords.",
-)
-@click.option(
-    "--csv", "tables", metavar="FILE", multiple=True, help="A row is keywords, named by the header."
-)
-@click.option(
-    "--strict", is_flag=True, help="Stop at a line that cannot be read, with exit status 2."
-)
-@click.option(
-    "--glob",
-    "patterns",
-    metavar="PATTERN",
-    multiple=True,
-    help="Files, sorted; ** for any folders.",
-)
+@input_options
 @click.option(
     "-o",
     "--output",

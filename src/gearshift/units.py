@@ -1,0 +1,51 @@
+"""Seconds, bytes and counts as people say them.
+
+Apart from facts and reports, since both speak: at the bottom, and imports nothing.
+"""
+
+from __future__ import annotations
+
+__all__ = ["counted", "duration", "megabytes"]
+
+_HOUR = 3600.0
+_SHORT = 100.0  # seconds from which on minutes are easier to read
+_ROUNDED_UP = 0.9995  # seconds that are 1,000 ms with three digits
+_MILLION = 1e6
+_PRECISE = 10.0  # megabytes below which a digit behind the point tells something
+
+
+def duration(seconds: float) -> str:
+    """Return seconds as people say them, with three digits at most."""
+    if seconds >= _HOUR:
+        return f"{int(seconds // _HOUR)} h {int(seconds % _HOUR // 60)} min"
+    if seconds >= _SHORT:
+        return f"{int(seconds // 60)} min {int(seconds % 60)} s"
+    if seconds >= _ROUNDED_UP:
+        return f"{seconds:.3g} s"
+    return f"{seconds * 1000:.3g} ms"
+
+
+def megabytes(count: float) -> str:
+    """Return bytes as megabytes of a million.
+
+    Example:
+        >>> megabytes(20_480_000)
+        '20 MB'
+    """
+    amount = count / _MILLION
+    return f"{amount:,.0f} MB" if amount >= _PRECISE else f"{amount:.1f} MB"
+
+
+def counted(number: int, one: str, many: str = "") -> str:
+    """Return a number with its noun.
+
+    Args:
+        number: How many.
+        one: The noun for one of them.
+        many: The noun for more; `one` with an "s" if not said.
+
+    Example:
+        >>> counted(2, "item")
+        '2 items'
+    """
+    return f"{number:,} {one if number == 1 else many or f'{one}s'}"
