@@ -12,7 +12,7 @@ from dataclasses import asdict, dataclass
 from statistics import median
 from typing import Any, Literal
 
-from gearshift.units import counted, duration, megabytes
+from gearshift.units import counted, duration, listed, megabytes
 
 __all__ = ["COLUMNS", "Comparison", "Trial"]
 
@@ -125,8 +125,14 @@ class Comparison:
         """Return what stands under the table: results first, then what to use."""
         told = [f"RESULTS DIFFER: {each.difference}" for each in self.trials if each.difference]
         told += [f"{each.on} did not run: {each.why_not}" for each in self.trials if each.why_not]
-        if not told and all(trial.agrees for trial in self.trials):
-            told.append(f"All {counted(len(self.trials), 'row')} gave the same results.")
+        ran = [each for each in self.trials if each.seconds]
+        unknown = [each.on for each in ran if each.agrees is None]
+        if unknown:
+            told.append(
+                f"Results of {listed(unknown)} cannot be compared: they have no usable `==`."
+            )
+        if len(ran) > 1 and all(each.agrees for each in ran):
+            told.append("All of them gave the same results.")
         return [*told, *self.words]
 
     def heading(self) -> str:

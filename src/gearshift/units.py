@@ -1,11 +1,16 @@
 """Seconds, bytes and counts as people say them.
 
-Apart from facts and reports, since both speak: at the bottom, and imports nothing.
+Apart from facts and reports, since both speak: at the bottom, and imports nothing of ours.
 """
 
 from __future__ import annotations
 
-__all__ = ["counted", "duration", "megabytes"]
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+__all__ = ["counted", "duration", "listed", "megabytes"]
 
 _HOUR = 3600.0
 _SHORT = 100.0  # seconds from which on minutes are easier to read
@@ -49,3 +54,13 @@ def counted(number: int, one: str, many: str = "") -> str:
         '2 items'
     """
     return f"{number:,} {one if number == 1 else many or f'{one}s'}"
+
+
+def listed(names: Sequence[str]) -> str:
+    """Return names as people list them.
+
+    Example:
+        >>> listed(["serial", "threads", "auto"])
+        'serial, threads and auto'
+    """
+    return " and ".join([", ".join(names[:-1]), names[-1]] if len(names) > 1 else names)

@@ -30,7 +30,7 @@ from gearshift.errors import GearshiftError
 from gearshift.facts import Failure
 from gearshift.host import cores
 from gearshift.trials import Comparison, Trial
-from gearshift.units import counted
+from gearshift.units import counted, listed
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -121,7 +121,7 @@ def compare(
         trials=trials,
         runs=sum(track.runs for track in tracks),
         best=best.on if best is not None else None,
-        words=words_of(trials, len(items)),
+        words=words_of(trials, len(items), cores=cores()),
         ended=ended,
         seconds=time.perf_counter() - began,
         cores=cores(),
@@ -387,7 +387,12 @@ def _predictions(
     explain = _explain()
     if explain is None:
         return {}
-    forecast: Mapping[str, float] = explain(fn, items, star=star).predictions
+    try:
+        forecast: Mapping[str, float] = explain(
+            fn, items, **({"star": True} if star else {})
+        ).predictions
+    except Exception:  # a forecast that fails is none; the runs show what is wrong
+        return {}
     return forecast
 
 
@@ -398,14 +403,13 @@ def _explain() -> Callable[..., Any] | None:
 def _announcement(work: _Work, tracks: Sequence[_Track], rounds: int) -> str:
     """Say what will be run how often."""
     names = [track.candidate.on for track in tracks]
-    listed = names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"
     extra = 1 + (_explain() is not None)
     most = len(tracks) * rounds + extra
     items = "one item" if len(work.items) == 1 else f"each of {len(work.items):,} items"
     before = "once" if extra == 1 else "twice"
     return (
         f"{_name_of(work.fn)} will be called with {items} at most {most} times, for real: "
-        f"in {counted(rounds, 'round')} at most on {listed}, and at most {before} before."
+        f"in {counted(rounds, 'round')} at most on {listed(names)}, and at most {before} before."
     )
 
 

@@ -10,7 +10,7 @@ import math
 from statistics import median
 from typing import TYPE_CHECKING
 
-from gearshift.units import counted, duration
+from gearshift.units import counted, duration, listed
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -25,6 +25,9 @@ _SURE_ROUNDS = 3  # before a small spread means something: two are alike by chan
 _FEW = 2  # runs that make a spread
 _SLIGHT_SECONDS = 0.001  # what is not worth another engine
 _MOSTLY = 0.5  # of its time: who spent more on starting and ending tells nothing of an item
+_COMPUTES = 0.7  # of a core, from which on a function does not wait
+_ENOUGH = 0.7  # of its cores; some time goes to starting, ending and the last items
+_SLIGHT = 0.2  # of the time for starting and ending
 _MANY = 10_000_000  # items: nobody will have as many of these
 
 # The simplest first: of those that are within the noise, it is the one to use.
@@ -110,12 +113,13 @@ def _rank(trial: Trial) -> int:
     return _SIMPLEST.index(trial.engine) if trial.engine in _SIMPLEST else len(_SIMPLEST)
 
 
-def words_of(trials: Sequence[Trial], items: int) -> tuple[str, ...]:
+def words_of(trials: Sequence[Trial], items: int, *, cores: int = 1) -> tuple[str, ...]:
     """Say what to use, and when that would change.
 
     Args:
         trials: All of them.
         items: How many items each ran.
+        cores: Cores that this program may use.
 
     Returns:
         Sentences.
@@ -129,6 +133,7 @@ def words_of(trials: Sequence[Trial], items: int) -> tuple[str, ...]:
     auto = next((each for each in trials if each.on == "auto" and each.seconds), None)
     if auto is not None and auto is not best:
         words.append(_of_auto(auto, best))
+    words += _of_a_busy_machine(trials, serial, cores)
     if best.failed:
         words.append(
             f"{best.failed:,} of {counted(items, 'item')} failed on {best.on}: the times are those of failing."
@@ -140,7 +145,7 @@ def _use(best: Trial, tied: Sequence[Trial], serial: Trial | None) -> str:
     """Return the sentence with the engine to use."""
     crew = counted(best.workers, "worker")
     if tied:
-        names = " and ".join([best.on, *(each.on for each in tied)])
+        names = listed([best.on, *(each.on for each in tied)])
         apart = max(abs(each.median - best.median) for each in tied)
         stay = "stay with serial" if best is serial else f"use {best.on}, the simplest of them"
         return f"A tie: {names} are within the noise ({duration(apart)} apart): {stay}."
@@ -181,11 +186,11 @@ def _serial_would_win(best: Trial, serial: Trial, items: int) -> list[str]:
     if meet is None:
         return []
     # The share of an item's time that is gained stays as it is.
-    shorter = serial.median / items * _fixed_seconds(best) / (_gained(best, serial))
+    shorter = serial.median / items * _fixed_seconds(best) / _gained(best, serial)
     fewer = f"fewer than about {meet:,} such items, or " if meet > _FEW else ""
+    costs = f"{best.on} needs {duration(_fixed_seconds(best))} to start and end"
     return [
-        f"With {fewer}items shorter than about {duration(shorter)} serial would be as fast: "
-        f"{best.on} needs {duration(_fixed_seconds(best))} to start and end."
+        f"With {fewer}items shorter than about {duration(shorter)} serial would be as fast: {costs}."
     ]
 
 
@@ -205,6 +210,32 @@ def _meeting_point(engine: Trial, serial: Trial, items: int) -> int | None:
     if gained <= _NOISE * serial.median:
         return None
     return math.ceil(_fixed_seconds(engine) / gained * items)
+
+
+def _of_a_busy_machine(trials: Sequence[Trial], serial: Trial | None, cores: int) -> list[str]:
+    """Warn where worker processes had to share their cores with other programs.
+
+    Only where the function computes, as serial shows, and where starting is no part of the time
+    that counts: else there is nothing to tell it by.
+    """
+    if serial is None or _cores_used(serial) < _COMPUTES:
+        return []
+    for each in trials:
+        expected = min(each.workers, cores)
+        if each.on == "auto" or each.engine != "processes" or not each.seconds or expected < _FEW:
+            continue
+        if _fixed_seconds(each) > _SLIGHT * each.median or not each.cpu_seconds:
+            continue
+        if _cores_used(each) < _ENOUGH * expected:
+            had = f"{_cores_used(each):.1f} of {expected} cores"
+            return [
+                f"Measure again: {each.on} had {had}, so other programs kept this machine busy."
+            ]
+    return []
+
+
+def _cores_used(trial: Trial) -> float:
+    return (trial.cpu_seconds or 0.0) / trial.median
 
 
 def _of_auto(auto: Trial, best: Trial) -> str:

@@ -1,8 +1,8 @@
 """`gearshift compare TARGET [INPUT...]`: the same items on every engine, side by side.
 
-Target and inputs are read as `gearshift run` reads them. Standard output has the table and
-nothing else: what the function prints goes to standard error, and so does what is said
-before and during the runs.
+Target and inputs are read as `gearshift run` reads them. Where standard output has the table
+it has nothing else: what the function prints goes to standard error then, as does what is
+said before and during the runs.
 
 Status: 0 all well; 1 results differ; 2 wrong use; 130 Ctrl-C.
 """
@@ -12,6 +12,7 @@ from __future__ import annotations
 import os
 import shutil
 import sys
+import textwrap
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -200,6 +201,9 @@ def _text(comparison: Comparison, form: str | None, width: int | None) -> str:
 
 
 def _say(text: str) -> None:
+    if sys.stderr.isatty():
+        width = min(shutil.get_terminal_size().columns, _WIDEST)
+        text = textwrap.fill(text, width, break_long_words=False, break_on_hyphens=False)
     click.echo(text, err=True)
 
 
