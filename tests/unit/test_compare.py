@@ -111,6 +111,7 @@ def test_items_run_as_often_as_told_and_no_more_than_said(tmp_path: Path, rounds
     calls = Counter(map(int, log.read_text().split()))
     most = re.search(r"at most (\d+) times", said[0])
     assert most is not None
+    assert said[0].startswith("write will be called with each of 8 items ")
     assert int(most[1]) == 4 * rounds + 1
     assert max(calls.values()) <= int(most[1])
     assert comparison.runs == sum(len(trial.seconds) for trial in comparison.trials)

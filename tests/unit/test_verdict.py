@@ -115,8 +115,8 @@ def test_words_name_the_engine_its_gain_and_when_serial_would_be_as_fast() -> No
     assert words == (
         "Use processes: 1.67 times as fast as serial, with 2 workers.",
         (
-            "With fewer than about 20 such items, or items shorter than about 2 ms serial would be "
-            "as fast: processes needs 100 ms to start and end."
+            "With fewer than about 20 such items, or with items shorter than about 2 ms, serial "
+            "would be as fast: processes needs 100 ms to start and end."
         ),
     )
 
@@ -205,3 +205,9 @@ def test_words_do_not_warn_without_a_cause(serial_cpu: float, cpu: float, start:
 def test_three_that_tie_are_listed() -> None:
     words = words_of([trial("serial", 1.0), trial("threads", 0.98), trial("processes", 0.97)], 10)
     assert words[0].startswith("A tie: serial, processes and threads are within the noise")
+
+
+def test_noise_is_as_wide_as_the_rounds_of_both_were_apart() -> None:
+    shaky = trial("threads", 0.7, 0.9, 1.1)
+    assert best_of([trial("serial", 0.8, 1.0, 1.2), shaky])[1] == (shaky,)
+    assert best_of([trial("serial", 0.99, 1.0, 1.01), shaky])[1] == ()

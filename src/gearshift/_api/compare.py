@@ -15,6 +15,7 @@ import time
 from collections.abc import AsyncIterable, Iterable, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass, field
+from functools import partial
 from itertools import islice
 from statistics import median
 from typing import TYPE_CHECKING, Any
@@ -102,7 +103,7 @@ def compare(
     """
     mapping._check_callable(fn)  # noqa: SLF001 - of this room: the same words as `gs.map`
     _check_numbers(rounds, seconds)
-    if say not in {True, False} and not callable(say):
+    if not isinstance(say, bool) and not callable(say):
         raise TypeError(f"say={say!r} is neither True nor False nor a function to be given text")
     tracks = [_Track(each) for each in _candidates(fn, on, workers)]
     items, star = _gathered(iterables, star=star)
@@ -511,7 +512,8 @@ def _check_numbers(rounds: object, seconds: object) -> None:
 
 
 def _name_of(fn: Callable[..., Any]) -> str:
-    return getattr(fn, "__name__", None) or type(fn).__name__
+    named = fn.func if isinstance(fn, partial) else fn
+    return getattr(named, "__name__", None) or type(named).__name__
 
 
 def _print(text: str) -> None:

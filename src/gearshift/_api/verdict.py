@@ -104,7 +104,7 @@ def best_of(trials: Sequence[Trial]) -> tuple[Trial | None, tuple[Trial, ...]]:
 
 
 def _is_tie(fastest: Trial, other: Trial) -> bool:
-    noise = max(_NOISE, min(fastest.spread, other.spread))
+    noise = max(_NOISE, min(fastest.spread, other.spread) / 2)
     apart = other.median - fastest.median
     return apart <= max(noise * fastest.median, min(_SLIGHT_SECONDS, other.median))
 
@@ -187,10 +187,10 @@ def _serial_would_win(best: Trial, serial: Trial, items: int) -> list[str]:
         return []
     # The share of an item's time that is gained stays as it is.
     shorter = serial.median / items * _fixed_seconds(best) / _gained(best, serial)
-    fewer = f"fewer than about {meet:,} such items, or " if meet > _FEW else ""
+    fewer = f"fewer than about {meet:,} such items, or with " if meet > _FEW else ""
     costs = f"{best.on} needs {duration(_fixed_seconds(best))} to start and end"
     return [
-        f"With {fewer}items shorter than about {duration(shorter)} serial would be as fast: {costs}."
+        f"With {fewer}items shorter than about {duration(shorter)}, serial would be as fast: {costs}."
     ]
 
 
