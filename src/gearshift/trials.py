@@ -41,6 +41,7 @@ class Trial:
         end_seconds: Time from the last value until its workers were gone.
         predicted_seconds: What it was expected to take before, or None.
         failed: Items that failed.
+        failure: What the first of them failed with, in words, or "".
         agrees: Its outcomes were those of the reference, in every round; None where they
             cannot be compared.
         difference: The first item whose outcome was another one, in words, or "".
@@ -58,6 +59,7 @@ class Trial:
     end_seconds: float = 0.0
     predicted_seconds: float | None = None
     failed: int = 0
+    failure: str = ""
     agrees: bool | None = True
     difference: str = ""
     reasons: tuple[str, ...] = ()

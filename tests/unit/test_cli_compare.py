@@ -69,10 +69,8 @@ def in_a_shell(work: Path, function: str, *arguments: str) -> subprocess.Complet
 def test_output_is_the_table_alone_and_the_rest_goes_to_standard_error(work: Path) -> None:
     done = in_a_shell(work, "double", "1", "2", "3", "--on", "serial,threads:2", "--rounds", "1")
     assert done.returncode == 0
-    said, *prints = done.stderr.splitlines()
-    assert said.startswith("double will be called with each of 3 items at most 3 times")
-    assert set(prints) == {"working"}
-    assert len(prints) == 3 * 2 + 1
+    assert done.stderr.startswith("double will be called with each of 3 items at most 3 times")
+    assert done.stderr.count("working") == 3 * 2 + 1
     heading, _, heads, serial, threads, *_ = done.stdout.splitlines()
     assert heading.startswith("double over 3 items, on ")
     assert heads.split()[:3] == ["on", "workers", "time"]

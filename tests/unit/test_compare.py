@@ -18,6 +18,7 @@ import pytest
 
 import gearshift as gs
 from gearshift._api import compare as compare_module
+from gearshift._api import entrants
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -198,7 +199,7 @@ def test_failures_are_outcomes_and_are_compared() -> None:
     comparison = quiet(odd_fails, range(10))
     assert comparison.agree
     assert [trial.failed for trial in comparison.trials] == [5, 5]
-    assert "5 of 10 items failed" in str(comparison)
+    assert "5 of 10 items failed on serial (ValueError: 1 is odd)" in str(comparison)
 
 
 def test_seeded_functions_agree() -> None:
@@ -328,7 +329,7 @@ def test_arguments_that_make_no_sense_are_refused_by_name_and_value(
 
 
 def test_inputs_without_an_end_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(compare_module, "MOST_ITEMS", 1000)
+    monkeypatch.setattr(entrants, "MOST_ITEMS", 1000)
     with pytest.raises(ValueError, match="more than 1,000 items, perhaps without an end"):
         quiet(double, itertools.count())
 

@@ -126,7 +126,7 @@ def test_words_tell_from_how_many_items_on_another_engine_would_win() -> None:
         [trial("serial", 1.0), trial("processes", 1.2, start_seconds=0.5, end_seconds=0.1)], 10
     )
     assert words == (
-        "Stay with serial: no other engine is faster.",
+        "Stay with serial: no other engine is faster with the same results.",
         (
             "From about 15 such items on processes would win: processes needs 600 ms to start and "
             "end, and is faster then."
@@ -173,8 +173,15 @@ def test_words_tell_how_auto_did(auto: Trial, said: str) -> None:
 
 
 def test_words_warn_of_times_that_are_those_of_failing() -> None:
-    words = words_of([trial("serial", 1.0, failed=3)], 10)
-    assert words[-1] == "3 of 10 items failed on serial: the times are those of failing."
+    failing = trial("serial", 1.0, failed=3, failure="ValueError: no")
+    assert words_of([failing], 10)[-1] == (
+        "3 of 10 items failed on serial (ValueError: no): the times are those of failing."
+    )
+
+
+def test_words_recommend_nothing_where_one_engine_alone_ran() -> None:
+    words = words_of([trial("auto", 1.0, engine="serial"), trial("threads", why_not="no")], 10)
+    assert words == ("Only auto ran: there is nothing to compare it with.",)
 
 
 def test_words_have_nothing_to_recommend_where_nothing_ran() -> None:

@@ -128,16 +128,18 @@ def words_of(trials: Sequence[Trial], items: int, *, cores: int = 1) -> tuple[st
     if best is None:
         return ("Nothing to use: no engine ran with results to trust.",)
     serial = next((each for each in trials if each.on == "serial" and each.seconds), None)
-    words = [_use(best, tied, serial)]
+    if sum(bool(each.seconds) for each in trials) == 1:
+        words = [f"Only {best.on} ran: there is nothing to compare it with."]
+    else:
+        words = [_use(best, tied, serial)]
     words += _would_change(best, [each for each in trials if each.seconds], serial, items)
     auto = next((each for each in trials if each.on == "auto" and each.seconds), None)
     if auto is not None and auto is not best:
         words.append(_of_auto(auto, best))
     words += _of_a_busy_machine(trials, serial, cores)
     if best.failed:
-        words.append(
-            f"{best.failed:,} of {counted(items, 'item')} failed on {best.on}: the times are those of failing."
-        )
+        many = f"{best.failed:,} of {counted(items, 'item')} failed on {best.on}"
+        words.append(f"{many} ({best.failure}): the times are those of failing.")
     return tuple(words)
 
 
@@ -152,7 +154,7 @@ def _use(best: Trial, tied: Sequence[Trial], serial: Trial | None) -> str:
     if serial is None:
         return f"Use {best.on}: the fastest of these, with {crew}."
     if best is serial:
-        return "Stay with serial: no other engine is faster."
+        return "Stay with serial: no other engine is faster with the same results."
     return f"Use {best.on}: {serial.median / best.median:.3g} times as fast as serial, with {crew}."
 
 

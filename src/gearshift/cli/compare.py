@@ -111,7 +111,7 @@ def _items(given: dict[str, Any]) -> tuple[list[Any], bool, tuple[str, ...]]:
     """
     from itertools import islice
 
-    from gearshift._api.compare import MOST_ITEMS
+    from gearshift._api.entrants import MOST_ITEMS
     from gearshift.cli.inputs import gather
 
     inputs = gather(
