@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 import pytest
 from click.testing import CliRunner
 
+from gearshift._api import entrants
 from gearshift.cli import main
 
 if TYPE_CHECKING:
@@ -183,3 +184,11 @@ def test_a_terminal_gets_a_table_of_its_width(work: Path, columns: int) -> None:
     assert max(map(len, lines)) <= columns
     assert any(line.startswith("serial ") for line in lines)
     assert "\x1b[" in said.decode()
+
+
+def test_inputs_without_an_end_are_refused(work: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(entrants, "MOST_ITEMS", 10)
+    Path("many.txt").write_text("1\n" * 11)
+    done = compare(work, "double", "--lines", "many.txt")
+    assert done.exit_code == 2
+    assert "there are more than 10 items" in done.stderr

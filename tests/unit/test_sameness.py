@@ -35,6 +35,18 @@ class Record:
     held: Any
 
 
+class Vague:
+    """Its `==` is neither True nor False, and it has no `equals`."""
+
+    def __init__(self, held: int) -> None:
+        self.held = held
+
+    def __eq__(self, other: object) -> Any:
+        return [0] if isinstance(other, Vague) and other.held == self.held else []
+
+    __hash__ = None  # type: ignore[assignment]
+
+
 class Broken:
     def __eq__(self, other: object) -> bool:
         raise RuntimeError("not today")
@@ -82,6 +94,7 @@ def failure(error: BaseException) -> Failure:
         (Record(NAN), Record(float("nan"))),
         (Record(Plain(3)), Record(Plain(3))),
         (Table(1), Table(1)),
+        (Vague(1), Vague(1)),
         (failure(ValueError("no")), failure(ValueError("no"))),
     ],
 )
@@ -104,6 +117,9 @@ def test_outcomes_that_are_the_same(one: object, other: object) -> None:
         (Slotted(1), Slotted(2)),
         (Record(Plain(3)), Record(Plain(4))),
         (Table(1), Table(2)),
+        (Vague(1), Vague(2)),
+        ([Broken(), 1], [Broken(), 2]),
+        ({"a": 1}, {"a": 1, "b": 2}),
         (failure(ValueError("no")), failure(ValueError("yes"))),
         (failure(ValueError("no")), failure(KeyError("no"))),
         (failure(ValueError("no")), "no"),

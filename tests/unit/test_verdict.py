@@ -218,3 +218,36 @@ def test_noise_is_as_wide_as_the_rounds_of_both_were_apart() -> None:
     shaky = trial("threads", 0.7, 0.9, 1.1)
     assert best_of([trial("serial", 0.8, 1.0, 1.2), shaky])[1] == (shaky,)
     assert best_of([trial("serial", 0.99, 1.0, 1.01), shaky])[1] == ()
+
+
+def test_words_without_serial_name_the_fastest_alone() -> None:
+    assert words_of([trial("threads", 2.0), trial("processes", 1.0)], 10) == (
+        "Use processes: the fastest of these, with 2 workers.",
+    )
+
+
+def test_words_tell_no_change_where_a_gain_is_within_the_noise_of_starting() -> None:
+    slow = [trial("serial", 1.0), trial("auto", 0.97, 0.98, engine="threads")]
+    assert len(words_of(slow, 10)) == 3
+
+
+seconds = st.lists(st.floats(1e-6, 1e3), max_size=3).map(tuple)
+trials = st.builds(
+    Trial,
+    on=st.sampled_from(["serial", "threads", "processes", "auto"]),
+    engine=st.sampled_from(["serial", "threads", "processes"]),
+    workers=st.integers(1, 64),
+    seconds=seconds,
+    cpu_seconds=st.none() | st.floats(0, 1e3),
+    start_seconds=st.floats(0, 10),
+    end_seconds=st.floats(0, 10),
+    agrees=st.sampled_from([True, False, None]),
+)
+
+
+@given(st.lists(trials, max_size=4, unique_by=lambda each: each.on), st.integers(1, 10**6))
+def test_words_are_sentences_whatever_was_measured(measured: list[Trial], items: int) -> None:
+    words = words_of(measured, items, cores=4)
+    assert words
+    assert all(sentence.endswith(".") for sentence in words)
+    assert not any("nan" in sentence or "inf " in sentence for sentence in words)

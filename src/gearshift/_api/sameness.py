@@ -99,7 +99,7 @@ def _all_same(pairs: Iterable[tuple[Any, Any]]) -> bool | None:
     """Say whether all pairs are the same; one that differs outweighs those that cannot be told."""
     answer: bool | None = True
     for one, other in pairs:
-        same = _is_same(one, other)
+        same = is_same(one, other)
         if same is False:
             return False
         if same is None:
@@ -141,8 +141,6 @@ _IS_HEAP_TYPE = 1 << 9  # Py_TPFLAGS_HEAPTYPE: made by a `class` statement
 def _says_equal(one: Any, other: Any) -> bool | None:
     """Ask `==`, and where that says neither yes nor no, `equals`, as tables have it."""
     answer = one == other
-    if answer is NotImplemented:
-        return None
     if isinstance(answer, bool):
         # What holds a NaN, or an object without an `==`, is not equal to its own copy.
         return answer or (type(one) is type(other) and _hold_the_same(one, other) is True)
