@@ -11,6 +11,7 @@ TYPE_CHECKING = (
 )
 if TYPE_CHECKING:
     from gearshift import engines as engines
+    from gearshift._api.compare import compare as compare
     from gearshift._api.explain import explain as explain
     from gearshift._api.map import each as each
     from gearshift._api.map import map as map  # noqa: A004 - the built-in's name, for the built-in's job
@@ -44,12 +45,15 @@ if TYPE_CHECKING:
     from gearshift.plans import Plan as Plan
     from gearshift.plans import Profile as Profile
     from gearshift.plans import Stretch as Stretch
+    from gearshift.trials import Comparison as Comparison
+    from gearshift.trials import Trial as Trial
 
 __version__ = "0.1.0"
 
 _HOMES = {
     "engines": "gearshift.engines",
     "explain": "gearshift._api.explain",
+    "compare": "gearshift._api.compare",
     "each": "gearshift._api.map",
     "map": "gearshift._api.map",
     "task": "gearshift._api.task",
@@ -82,9 +86,12 @@ _HOMES = {
     "Plan": "gearshift.plans",
     "Profile": "gearshift.plans",
     "Stretch": "gearshift.plans",
+    "Comparison": "gearshift.trials",
+    "Trial": "gearshift.trials",
 }
 
 __all__ = [
+    "Comparison",
     "Failure",
     "FailureKind",
     "GearshiftError",
@@ -109,8 +116,10 @@ __all__ = [
     "Stretch",
     "TaskTimeoutError",
     "TransportError",
+    "Trial",
     "UnsupportedError",
     "WorkerDiedError",
+    "compare",
     "each",
     "engines",
     "explain",

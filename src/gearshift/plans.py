@@ -9,12 +9,12 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from gearshift.units import in_words
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-__all__ = ["Hazards", "Pair", "Plan", "Profile", "Said", "Stretch", "in_words"]
-
-_THREE_DIGITS = 99.5  # from here on "%.2g" would write an exponent
+__all__ = ["Hazards", "Pair", "Plan", "Profile", "Said", "Stretch"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -197,17 +197,3 @@ def _seen(name: str, profile: Profile) -> str:
     if profile.first_seconds is not None:
         line += f"; the first took {in_words(profile.first_seconds)}"
     return f"{line}; {profile.cores} core{'s' * (profile.cores != 1)}"
-
-
-def in_words(seconds: float) -> str:
-    """Write a time with two digits and the unit that fits.
-
-    Example:
-        >>> in_words(0.0123)
-        '12 ms'
-    """
-    for unit, scale in (("s", 1.0), ("ms", 1e-3), ("µs", 1e-6)):
-        if seconds >= scale:
-            number = seconds / scale
-            return f"{number:.2g} {unit}" if number < _THREE_DIGITS else f"{number:.0f} {unit}"
-    return f"{seconds * 1e9:.0f} ns"

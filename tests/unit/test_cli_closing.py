@@ -7,7 +7,8 @@ from dataclasses import replace
 import pytest
 
 from gearshift.facts import Report
-from gearshift.reports.terminal import closing, duration
+from gearshift.reports.terminal import closing
+from gearshift.units import duration
 
 REPORT = Report(
     engine="processes",

@@ -29,7 +29,9 @@ def loaded_by(*arguments: str) -> set[str]:
     return set(json.loads(done.stderr))
 
 
-@pytest.mark.parametrize("arguments", [("--version",), ("--help",), ("run", "--help")])
+@pytest.mark.parametrize(
+    "arguments", [("--version",), ("--help",), ("run", "--help"), ("compare", "--help")]
+)
 def test_help_and_version_load_nothing_heavy(arguments: tuple[str, ...]) -> None:
     assert not loaded_by(*arguments) & set(LATE)
 
@@ -56,7 +58,7 @@ def test_command_that_was_meant_is_named() -> None:
 def test_unknown_command_gets_the_list() -> None:
     shown = CliRunner().invoke(main, ["frobnicate"])
     assert shown.exit_code == 2
-    assert "no command 'frobnicate'. There is: run, explain, tour." in shown.output
+    assert "no command 'frobnicate'. There is: run, explain, compare, tour." in shown.output
 
 
 def test_every_listed_command_can_be_loaded() -> None:

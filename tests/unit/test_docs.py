@@ -29,7 +29,15 @@ def test_first_example_prints_what_the_readme_says() -> None:
     assert _without_times(done.stdout) == _without_times(shown)
 
 
-@pytest.mark.parametrize("module", ["gearshift._api.map", "gearshift._work.per_worker"])
+@pytest.mark.parametrize(
+    "module",
+    [
+        "gearshift._api.compare",
+        "gearshift._api.map",
+        "gearshift._work.per_worker",
+        "gearshift.units",
+    ],
+)
 def test_examples_of_docstrings_are_true(module: str) -> None:
     result = doctest.testmod(importlib.import_module(module))
     assert result.attempted > 0

@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 
 from gearshift._choose.pick import COMPUTING_WORTH_SECONDS, is_waiting, pick
 from gearshift._choose.predict import MOST_PROCESSES, figures, predict
-from gearshift.plans import Pair, Plan, Profile, Stretch, in_words
+from gearshift.plans import Pair, Plan, Profile, Stretch
+from gearshift.units import in_words
 
 NONSENSE = re.compile(
     r"nan|inf|None|e[+-]\d|\b0 (s|ms|µs|ns|items?|threads?|processes)\b|-\d", re.IGNORECASE

@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from gearshift._run.progress import Meter, Progress
     from gearshift.plans import Hazards
 
-__all__ = ["Options", "each", "map", "run_map"]
+__all__ = ["Obstacles", "Options", "each", "map", "run_map"]
 
 R = TypeVar("R")
 
@@ -264,7 +264,7 @@ def run_map(
         coroutine=coroutine,
         cores=cores(),
         nested=is_nested(),
-        obstacles=_Obstacles(job),
+        obstacles=Obstacles(job),
         in_running_loop=coroutine and _is_in_running_loop(),
         reasons=_first_reasons(engine, workers),
         trial=trial,
@@ -495,7 +495,7 @@ def _first_reasons(engine: str | Engine, workers: int | None) -> tuple[str, ...]
     return (f"you asked for {name}",)
 
 
-class _Obstacles:
+class Obstacles:
     """What may keep a job off an engine; the function's code is looked at once."""
 
     def __init__(self, job: Job) -> None:

@@ -16,7 +16,8 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from gearshift._choose.predict import WAITING_SHARE, figures, predict
-from gearshift.plans import Plan, in_words
+from gearshift.plans import Plan
+from gearshift.units import in_words
 
 if TYPE_CHECKING:
     from gearshift._choose.predict import Figures

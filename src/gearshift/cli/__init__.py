@@ -24,6 +24,11 @@ _COMMANDS = {
         "explain",
         "Run a few inputs; say which engine, and why.",
     ),
+    "compare": (
+        "gearshift.cli.compare",
+        "compare",
+        "Run a function on every engine, and say which to use.",
+    ),
     "tour": ("gearshift.cli.tour", "tour", "Measure a book chapter's examples on this machine."),
 }
 

@@ -10,13 +10,15 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from gearshift.cli.asking import asked_for, input_options
+from gearshift.cli.asked import input_options, items_at_hand
 from gearshift.cli.problems import Broken, WrongUse
 
 if TYPE_CHECKING:
     from gearshift.plans import Plan
 
 __all__ = ["explain"]
+
+MOST_ITEMS = 1_000_000
 
 _EXAMPLES = """\b
 Examples:
@@ -51,10 +53,15 @@ def _explained(target: str, workers: int | None, given: dict[str, Any]) -> Plan:
         Broken: The function failed on all that was run.
         WrongUse: There is nothing to run.
     """
-    function, items, star = asked_for(target, given)
+    # All of ours first: what the target's folder holds may be called like something of these.
+    from gearshift._api.explain import explain as measure
+    from gearshift.cli.target import load_target
+
+    cure = "which are all to be held: give fewer, such as by: head -n 1000 FILE | gearshift explain TARGET -"
+    items, star, _ = items_at_hand(given, MOST_ITEMS, cure)
+    function = load_target(target)
     if not items:
         raise WrongUse("there are no inputs in what was named: nothing can be measured.")
-    from gearshift._api.explain import explain as measure
 
     try:
         return measure(function, items, workers=workers, star=star)

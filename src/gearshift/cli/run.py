@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from gearshift.cli import settings
-from gearshift.cli.asking import input_options
+from gearshift.cli.asked import input_options
 from gearshift.cli.interrupts import Interrupts, leave
 from gearshift.cli.problems import Broken, WrongUse, why
 

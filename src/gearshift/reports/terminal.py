@@ -10,13 +10,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from gearshift.units import counted, duration
+
 if TYPE_CHECKING:
     from gearshift.facts import Report
 
-__all__ = ["closing", "duration"]
+__all__ = ["closing"]
 
-_HOUR = 3600.0
-_SHORT = 100.0  # seconds from which on minutes are easier to read
+_PLAIN = 100.0  # a rate from which on the part behind the point says nothing
 _NOTABLE = 1.05  # below it, one worker would have been about as fast
 
 
@@ -42,10 +43,10 @@ def closing(report: Report, *, unwritten: int = 0, first_failure: str = "") -> s
     if first_failure:
         parts.append(f"The first: {first_failure.rstrip('.')}.")
     if report.retried:
-        parts.append(f"{_counted(report.retried, 'attempt was a retry', 'attempts were retries')}.")
+        parts.append(f"{counted(report.retried, 'attempt was a retry', 'attempts were retries')}.")
     if report.abandoned:
         went = "{} went on after time was up, and what came of it was dropped."
-        parts.append(went.format(_counted(report.abandoned, "task", "tasks")))
+        parts.append(went.format(counted(report.abandoned, "task", "tasks")))
     if report.reasons:
         parts.append(f"Why {report.engine}: {_sentences(report.reasons)}")
     if report.items > 1:
@@ -53,21 +54,10 @@ def closing(report: Report, *, unwritten: int = 0, first_failure: str = "") -> s
     return " ".join(parts)
 
 
-def duration(seconds: float) -> str:
-    """Return seconds as people say them, with three digits at most."""
-    if seconds >= _HOUR:
-        return f"{int(seconds // _HOUR)} h {int(seconds % _HOUR // 60)} min"
-    if seconds >= _SHORT:
-        return f"{int(seconds // 60)} min {int(seconds % 60)} s"
-    if seconds >= 1:
-        return f"{seconds:.3g} s"
-    return f"{seconds * 1000:.3g} ms"
-
-
 def _outcome(report: Report, unwritten: int) -> str:
     """Say how many items, where, how long and how well."""
-    items = _counted(report.items, "item", "items")
-    workers = _counted(report.workers, "worker", "workers")
+    items = counted(report.items, "item", "items")
+    workers = counted(report.workers, "worker", "workers")
     pace = f" ({_rate(report.items / report.seconds)} a second)" if _has_pace(report) else ""
     failed = report.failed + unwritten
     if not failed:
@@ -85,7 +75,7 @@ def _has_pace(report: Report) -> bool:
 
 def _rate(number: float) -> str:
     """Return a number with three digits that count."""
-    return f"{number:,.0f}" if number >= _SHORT else f"{number:.3g}"
+    return f"{number:,.0f}" if number >= _PLAIN else f"{number:.3g}"
 
 
 def _speedup(report: Report) -> str:
@@ -98,8 +88,3 @@ def _speedup(report: Report) -> str:
 def _sentences(texts: tuple[str, ...]) -> str:
     """Join sentences, each with its full stop."""
     return " ".join(text if text.endswith((".", "!", "?")) else f"{text}." for text in texts)
-
-
-def _counted(number: int, one: str, many: str) -> str:
-    """Return a number with its noun."""
-    return f"{number:,} {one if number == 1 else many}"
