@@ -17,6 +17,7 @@ import pytest
 
 import gearshift as gs
 from gearshift.engines import ProcessExecutor
+from gearshift.engines.processes.pool import Pool
 from gearshift.engines.processes.wire import Stamps, shared_file
 
 KEPT: list[bytearray] = []
@@ -308,3 +309,22 @@ def test_worker_about_to_begin_is_not_disturbed() -> None:
     os.close(told)
     os.close(tell)
     stamps.close()
+
+
+@pytest.mark.slow
+def test_many_workers_are_forked_once_though_the_run_is_short(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    welcomed: list[int] = []
+    welcome = Pool._welcome
+
+    def count(pool: Pool, worker: Any) -> None:
+        welcomed.append(worker.pid)
+        welcome(pool, worker)
+
+    monkeypatch.setattr(Pool, "_welcome", count)
+    for _ in range(3):
+        welcomed.clear()
+        with gs.map(abs, range(-100, 0), on="processes", workers=24, chunksize=1) as run:
+            assert len(list(run)) == 100
+        assert len(welcomed) <= 24

@@ -95,7 +95,7 @@ class Keeper:
             if self._noted in ready:
                 with suppress(BlockingIOError):
                     os.read(self._noted, 4096)
-            if self._control.fileno() in ready and not self._hear():
+            if self._control.fileno() in ready and not self._hear_all():
                 poll.unregister(self._control)  # it has let go, and waits for us; or it is gone
                 self._end(kill=not self._is_ending)
             if os.getppid() != self._parent:
@@ -115,17 +115,23 @@ class Keeper:
             return min(self._tick_seconds, END_SECONDS / 4)
         return min(self._tick_seconds, PARENT_SECONDS)
 
-    def _hear(self) -> bool:
-        """Do what the parent says; return whether it is still there."""
-        try:
-            data = self._control.recv(wire.MESSAGE_BYTES)
-        except OSError:
-            return False
-        if len(data) < wire.MESSAGE_BYTES:
-            return False
-        message = Message.unpack(data)
+    def _hear_all(self) -> bool:
+        """Do all that the parent says before anybody is forked; return whether it is still there."""
+        while True:
+            try:
+                data = self._control.recv(wire.MESSAGE_BYTES, socket.MSG_DONTWAIT)
+            except BlockingIOError:
+                return True
+            except OSError:
+                return False
+            if len(data) < wire.MESSAGE_BYTES:
+                return False
+            self._hear(Message.unpack(data))
+
+    def _hear(self, message: Message) -> None:
+        """Do what the parent says."""
         if message.kind == wire.WANT:
-            self._wanted = message.a
+            self._wanted = 0 if self._is_ending else message.a
             self._size = max(self._size, message.a)
         elif message.kind == wire.WATCH:
             self._tick_seconds = message.seconds
@@ -133,7 +139,6 @@ class Keeper:
             self._kill(slot=message.a, job=message.b)
         elif message.kind == wire.EXIT:
             self._end(kill=bool(message.a))
-        return True
 
     def _end(self, *, kill: bool) -> None:
         """Begin to end; with `kill` whoever runs something is killed, now.

@@ -141,6 +141,7 @@ class Pool:
         except BaseException:  # no descriptors, or no process
             self._abandon()
             raise
+        self._has_asked = True  # for workers that are on their way
         self._tell(Message(wire.WANT, workers))
 
     def _abandon(self) -> None:
@@ -278,7 +279,9 @@ class Pool:
             if len(lanes) > 1:
                 lanes.remove(lane)
                 lanes.append(lane)
-        if not self._workers and not self._is_leaving and any(lane.waiting for lane in lanes):
+        is_lacking = not self._workers and not self._is_leaving and not self._has_asked
+        if is_lacking and any(lane.waiting for lane in lanes):
+            self._has_asked = True
             self._tell(Message(wire.WANT, self.size))  # they had left, having been idle
 
     def _take_back(self) -> bool:
@@ -542,6 +545,7 @@ class Pool:
             control.detach()
 
     def _welcome(self, worker: _Worker) -> None:
+        self._has_asked = False
         self._workers[worker.slot] = worker
         self._by_fd[worker.to_fd] = self._by_fd[worker.from_fd] = worker
         for fd in (worker.to_fd, worker.from_fd):
@@ -555,6 +559,7 @@ class Pool:
 
     def _bury(self, slot: int, died: Died) -> None:
         """Take a worker's last outcomes, and see to what it had."""
+        self._has_asked = False  # the keeper may have taken what was asked for as answered
         worker = self._workers.pop(slot, None)
         if worker is None:
             return
