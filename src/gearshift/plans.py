@@ -95,7 +95,7 @@ class Profile:
         remaining: Items still to come, or None where the source does not say.
         is_amid_item: The measured time is that of one item which has not ended yet.
         waits_on: What it was seen to wait for ("sleep", "socket", "child", "file", "lock"), or None.
-        own_cores: Cores that other threads of this process kept busy meanwhile.
+        own_share: CPU time of threads of the function's own (BLAS, OpenMP) for each second of the caller's.
         gil_share: Share of moments in which the GIL was held, or None where nobody looked.
         pair: What two threads did, or None where that was not tried.
         stretch: What many threads did, where the function runs on them already.
@@ -121,7 +121,7 @@ class Profile:
     first_seconds: float | None = None
     is_amid_item: bool = False
     waits_on: str | None = None
-    own_cores: float = 0.0
+    own_share: float = 0.0
     gil_share: float | None = None
     pair: Pair | None = None
     stretch: Stretch | None = None

@@ -56,7 +56,7 @@ def profiles(draw: st.DrawFn) -> Profile:
         cores=draw(st.integers(1, 256)),
         is_amid_item=draw(st.booleans()),
         waits_on=draw(st.sampled_from([None, "sleep", "socket", "child", "file", "lock"])),
-        own_cores=draw(st.just(0.0) | st.floats(0, 64)),
+        own_share=draw(st.just(0.0) | st.floats(0, 64)),
         gil_share=draw(st.none() | st.floats(0, 1)),
         pair=draw(st.none() | pairs(an_item)),
         stretch=draw(st.none() | stretches(an_item)),
@@ -222,7 +222,7 @@ RECORDED = {
         "serial",
         1,
     ),
-    "uses BLAS threads of its own": (replace(SPIN, own_cores=0.9), "serial", 1),
+    "uses BLAS threads of its own": (replace(SPIN, own_share=0.9), "serial", 1),
     "on a busy machine": (replace(SPIN, wall_seconds=0.0091, delay_seconds=0.0049), "threads", 2),
     "items of 100 ms that hold the GIL": (LONG, "processes", 2),
     "threads would change the result": (

@@ -30,7 +30,7 @@ WAITING_WORTH_SECONDS = 0.001  # starting a few threads costs about that
 COMPUTING_WORTH_SECONDS = 0.05  # below that, the start of anything decides
 TRIVIAL_SECONDS = 5e-6  # items for which sending is a large part
 TRIVIAL_WORTH_SECONDS = 0.15
-OWN_CORES = 0.3  # kept busy by its own threads, from which on ours would only compete
+OWN_SHARE = 0.3  # of its CPU time in threads of its own, from which on ours would only compete
 GIL_HELD_SHARE = 0.7  # that shows without a test that threads cannot share the work
 LEAST_SPEEDUP = 1.2  # of two threads: below, it is one at a time, or memory, or the machine's noise
 BOTH_CORES = 1.7  # kept busy by two threads that did not wait for each other
@@ -83,8 +83,8 @@ def _pick(profile: Profile, at: Figures, predictions: dict[str, float]) -> Plan:
     """Go through the questions."""
     if profile.stretch is not None:
         return _pick_beside_threads(profile, at, predictions)
-    if profile.own_cores > OWN_CORES:
-        words = f"its own threads keep {profile.own_cores:.1f} cores busy already"
+    if profile.own_share > OWN_SHARE:
+        words = f"it has threads of its own, which work {profile.own_share:.1f} times as much as its first"
         return _serial(profile, at, words)
     if is_waiting(profile):
         return _pick_for_waiting(profile, at, predictions)

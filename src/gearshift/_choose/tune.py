@@ -12,7 +12,8 @@ TAIL_CHUNKS = (
     2  # per worker that are left at the end, so that all of them end at about the same time
 )
 SPREAD_CHUNKS = 16  # per worker over the whole rest (CHOOSING: target = R w / (16 p))
-MOST_GROWTH = 2  # of threads at a time
+MOST_GROWTH = 2  # of threads at a time, but for few:
+FEW_THREADS, FEW_GROWTH = 32, 4
 RISE = 1.25  # of the rate, for which it goes on doubling
 FALL = 0.95  # of the rate, below which it goes back
 TRIALS = (
@@ -172,7 +173,8 @@ class ThreadTuner:
         return self._try(rate, now) if self._quiet >= WINDOWS_BETWEEN_TRIALS else None
 
     def _grow(self, rate: float, remaining: int | None, now: float) -> int | None:
-        more = min(self.count * MOST_GROWTH, self._most)
+        growth = FEW_GROWTH if self.count <= FEW_THREADS else MOST_GROWTH
+        more = min(self.count * growth, self._most)
         if remaining is not None:
             more = min(more, remaining)
             saved = remaining / rate * (1 - self.count / more) if more else 0.0
@@ -182,7 +184,7 @@ class ThreadTuner:
             self._is_growing = False
             return None
         self._before = (self.count, rate)
-        self._asked = 1 + (RISE - 1) * (more / self.count - 1) / (MOST_GROWTH - 1)
+        self._asked = 1 + (RISE - 1) * (more / self.count - 1)
         return self._set(more, now)
 
     def _try(self, rate: float, now: float) -> int | None:

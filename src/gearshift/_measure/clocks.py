@@ -1,4 +1,4 @@
-"""What a turn in the caller's thread took: wall, CPU, time without a core, other threads' CPU.
+"""What a turn in the caller's thread took: CPU, time without a core, other threads' CPU.
 
 CPU over wall calls every busy function "waiting" when other programs compete for the core; the
 time that the thread was ready to run but had none is taken out where the system tells it.
@@ -6,12 +6,16 @@ time that the thread was ready to run but had none is taken out where the system
 
 from __future__ import annotations
 
+import os
+import threading
 import time
 from typing import Self
 
 from gearshift.host import run_delay_seconds
 
 __all__ = ["TurnClock"]
+
+LEAST_SHARE = 0.15  # of the wall time
 
 
 class TurnClock:
@@ -22,6 +26,7 @@ class TurnClock:
         "_delay_began",
         "_own_began",
         "_wall_began",
+        "cpu_seconds",
         "delay_seconds",
         "knows_delay",
         "others_seconds",
@@ -35,14 +40,18 @@ class TurnClock:
 
     def reset(self) -> None:
         """Begin anew."""
+        self.cpu_seconds = 0.0
         self.wall_seconds = 0.0
         self.delay_seconds = 0.0
         self.others_seconds = 0.0  # CPU time of this process's other threads
 
     @property
-    def own_cores(self) -> float:
-        """Cores that other threads of this process kept busy."""
-        return self.others_seconds / self.wall_seconds if self.wall_seconds > 0 else 0.0
+    def own_share(self) -> float:
+        """CPU time of threads that are not Python's, for each second of the caller's: BLAS, OpenMP and the like."""
+        is_little = self.others_seconds < LEAST_SHARE * self.wall_seconds  # such as our watcher's
+        if is_little or self.cpu_seconds <= 0 or not _has_others():
+            return 0.0
+        return self.others_seconds / self.cpu_seconds
 
     def __enter__(self) -> Self:
         """Begin a turn."""
@@ -54,11 +63,20 @@ class TurnClock:
 
     def __exit__(self, *_: object) -> None:
         """End a turn."""
-        self.wall_seconds += time.perf_counter() - self._wall_began
         mine = time.thread_time() - self._cpu_began
+        self.cpu_seconds += mine
+        self.wall_seconds += time.perf_counter() - self._wall_began
         self.others_seconds += max(0.0, time.process_time() - self._own_began - mine)
         delay = run_delay_seconds() if self._delay_began is not None else None
         if delay is None or self._delay_began is None:
             self.knows_delay = False
         else:
             self.delay_seconds += delay - self._delay_began
+
+
+def _has_others() -> bool:
+    """Whether this process has threads that are not Python's; where nobody tells, it may."""
+    try:
+        return len(os.listdir("/proc/self/task")) > threading.active_count()  # noqa: PTH208 - a number
+    except OSError:
+        return True

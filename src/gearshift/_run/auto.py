@@ -376,7 +376,7 @@ class Auto:
             delay_seconds=min(delay, wall),
             knows_delay=self._clock.knows_delay,
             first_seconds=first,
-            own_cores=self._clock.own_cores,
+            own_share=self._clock.own_share,
             waits_on=self._waits_on,
             gil_share=self._gil_share,
             pair=self._tested if self._is_pair_like(items, wall) else None,
