@@ -14,16 +14,17 @@ from gearshift.units import in_words
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-__all__ = ["Hazards", "Pair", "Plan", "Profile", "Said", "Stretch"]
+__all__ = ["Declared", "Hazards", "Pair", "Plan", "Profile", "Stretch"]
 
 
 @dataclass(frozen=True, slots=True)
 class Hazards:
-    """Why an engine might change what a function does, as clauses, or None.
+    """Engines on which the result of a function could change, as its code says.
 
     Attributes:
-        no_threads: Why threads might.
-        no_processes: Why worker processes might.
+        no_threads: Why its tasks may not overlap in one process, or None; a clause such as
+            "tally() changes the global COUNTS without a lock".
+        no_processes: Why it may not run in worker processes, or None; with both it is serial only.
     """
 
     no_threads: str | None = None
@@ -31,13 +32,13 @@ class Hazards:
 
 
 @dataclass(frozen=True, slots=True)
-class Said:
-    """What the author of a function says of it (`gs.task`).
+class Declared:
+    """What the author of a function says of it, with `gs.task`.
 
     Attributes:
-        threads: False forbids threads to auto, True vouches for them, None says nothing.
+        threads: True vouches for threads, False forbids them, None says nothing.
         processes: The same of worker processes.
-        reason: Why what is forbidden is.
+        reason: Why something is forbidden, else "".
     """
 
     threads: bool | None = None

@@ -217,7 +217,7 @@ def test_results_without_an_equality_are_neither_the_same_nor_not() -> None:
     [
         (double, "asyncio", "asyncio runs coroutine functions (async def), and this is none"),
         (lock, "processes", "its results (lock) cannot be pickled"),
-        (word, "processes", "reads the context variable word"),
+        (word, "processes", "reads the context variable"),
         (partial(write, threading.Lock()), "processes", "cannot be sent to another process"),
     ],
 )

@@ -502,19 +502,19 @@ class Obstacles:
         self._job = job
         self._hazards: Hazards | None = None
 
-    def threads(self, item: object) -> str | None:
+    def threads(self) -> str | None:
         """Return why threads might change the result, or None."""
-        return self._found(item).no_threads
+        return self._found().no_threads
 
-    def processes(self, item: object, value: object) -> str | None:
+    def processes(self, value: object) -> str | None:
         """Return why processes might, or cannot be had, or None."""
-        return self._found(item).no_processes or _obstacle(self._job, value)
+        return self._found().no_processes or _obstacle(self._job, value)
 
-    def _found(self, item: object) -> Hazards:
+    def _found(self) -> Hazards:
         if self._hazards is None:
             from gearshift._measure.hazards import hazards_of  # only where workers would pay off
 
-            self._hazards = hazards_of(self._job.function, None if self._job.star else item)
+            self._hazards = hazards_of(self._job.function)
         return self._hazards
 
 

@@ -224,8 +224,7 @@ def _no_way(candidate: Candidate, work: Work) -> str | None:
         return "asyncio runs coroutine functions (async def), and this is none"
     if candidate.name == "processes":
         values = (each for each in work.reference or () if not isinstance(each, Failure))
-        item = work.items[0] if work.items else None
-        return mapping.Obstacles(work.job).processes(item, next(values, None))
+        return mapping.Obstacles(work.job).processes(next(values, None))
     return None
 
 

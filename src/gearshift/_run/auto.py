@@ -71,11 +71,11 @@ class Phase(Enum):
 class Obstacles(Protocol):
     """What may keep a job off an engine; asked once it would be used."""
 
-    def threads(self, item: Any) -> str | None:
-        """Return why threads might change the result, or None; `item` is a sample."""
+    def threads(self) -> str | None:
+        """Return why threads might change the result, or None."""
         ...
 
-    def processes(self, item: Any, value: Any) -> str | None:
+    def processes(self, value: Any) -> str | None:
         """Return why processes might, or cannot be had, or None; `value` is a sample of the results."""
         ...
 
@@ -343,13 +343,13 @@ class Auto:
     def _for_threads(self, profile: Profile) -> Profile:
         """Add why threads are out of the question."""
         if self._no_threads is _UNKNOWN:
-            self._no_threads = self._obstacles.threads(self.item)
+            self._no_threads = self._obstacles.threads()
         return replace(profile, no_threads=self._no_threads)
 
     def _for_processes(self, profile: Profile, start_seconds: Callable[[], float]) -> Profile:
         """Add why processes are out of the question, or what they cost."""
         item, value = self._sample if self._sample is not None else (None, None)
-        no_processes = self._obstacles.processes(item, value)
+        no_processes = self._obstacles.processes(value)
         if no_processes is not None:
             return replace(profile, no_processes=no_processes)
         costs = carriage(item, value)
