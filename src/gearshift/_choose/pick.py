@@ -84,7 +84,7 @@ def _pick(profile: Profile, at: Figures, predictions: dict[str, float]) -> Plan:
     if profile.stretch is not None:
         return _pick_beside_threads(profile, at, predictions)
     if profile.own_share > OWN_SHARE:
-        words = f"it has threads of its own, which work {profile.own_share:.1f} times as much as its first"
+        words = "it has threads of its own, which are busy already"
         return _serial(profile, at, words)
     if is_waiting(profile):
         return _pick_for_waiting(profile, at, predictions)

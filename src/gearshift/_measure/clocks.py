@@ -1,5 +1,6 @@
 """What a turn in the caller's thread took: CPU, time without a core, other threads' CPU.
 
+CPU time of other threads comes in steps of a few milliseconds, as the system's clock ticks.
 CPU over wall calls every busy function "waiting" when other programs compete for the core; the
 time that the thread was ready to run but had none is taken out where the system tells it.
 """
@@ -13,7 +14,7 @@ from typing import Self
 
 from gearshift.host import run_delay_seconds
 
-__all__ = ["TurnClock"]
+__all__ = ["TurnClock", "has_other_threads"]
 
 LEAST_SHARE = 0.15  # of the wall time
 
@@ -24,7 +25,7 @@ class TurnClock:
     __slots__ = (
         "_cpu_began",
         "_delay_began",
-        "_own_began",
+        "_others_began",
         "_wall_began",
         "cpu_seconds",
         "delay_seconds",
@@ -43,21 +44,23 @@ class TurnClock:
         self.cpu_seconds = 0.0
         self.wall_seconds = 0.0
         self.delay_seconds = 0.0
+        self._others_began: float | None = None
         self.others_seconds = 0.0  # CPU time of this process's other threads
 
     @property
     def own_share(self) -> float:
         """CPU time of threads that are not Python's, for each second of the caller's: BLAS, OpenMP and the like."""
         is_little = self.others_seconds < LEAST_SHARE * self.wall_seconds  # such as our watcher's
-        if is_little or self.cpu_seconds <= 0 or not _has_others():
+        if is_little or self.cpu_seconds <= 0 or not has_other_threads():
             return 0.0
         return self.others_seconds / self.cpu_seconds
 
     def __enter__(self) -> Self:
         """Begin a turn."""
         self._delay_began = run_delay_seconds()
-        self._own_began = time.process_time()
         self._cpu_began = time.thread_time()
+        if self._others_began is None:
+            self._others_began = time.process_time() - self._cpu_began
         self._wall_began = time.perf_counter()
         return self
 
@@ -66,7 +69,10 @@ class TurnClock:
         mine = time.thread_time() - self._cpu_began
         self.cpu_seconds += mine
         self.wall_seconds += time.perf_counter() - self._wall_began
-        self.others_seconds += max(0.0, time.process_time() - self._own_began - mine)
+        # Since the first turn, and not in turns alone: what others used is told when they pause or the
+        # system's clock ticks, which may be in between.
+        others = time.process_time() - time.thread_time()
+        self.others_seconds = max(0.0, others - (self._others_began or 0.0))
         delay = run_delay_seconds() if self._delay_began is not None else None
         if delay is None or self._delay_began is None:
             self.knows_delay = False
@@ -74,7 +80,7 @@ class TurnClock:
             self.delay_seconds += delay - self._delay_began
 
 
-def _has_others() -> bool:
+def has_other_threads() -> bool:
     """Whether this process has threads that are not Python's; where nobody tells, it may."""
     try:
         return len(os.listdir("/proc/self/task")) > threading.active_count()  # noqa: PTH208 - a number

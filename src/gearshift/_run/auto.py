@@ -11,6 +11,7 @@ Used in the consumer's thread.
 
 from __future__ import annotations
 
+import math
 import time
 from contextlib import nullcontext, suppress
 from dataclasses import replace
@@ -21,11 +22,11 @@ from gearshift._choose.pick import is_waiting, pick
 from gearshift._choose.predict import figures, most_threads
 from gearshift._choose.tune import ThreadTuner
 from gearshift._measure.carriage import carriage
-from gearshift._measure.clocks import TurnClock
+from gearshift._measure.clocks import TurnClock, has_other_threads
 from gearshift.plans import Pair, Plan, Profile, Stretch
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
     from contextlib import AbstractContextManager
 
     from gearshift._run.watch import Sight
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
 __all__ = ["Auto", "Obstacles", "Phase", "Trial"]
 
 FIRST_LOOK_SECONDS = 0.003
+OTHERS_LOOK_SECONDS = 0.015  # the first look, where there are threads that may be of BLAS
 LONGEST_LOOK_SECONDS = 0.5  # between two looks: a choice takes microseconds
 EARLY_ITEMS = 3  # mostly waiting shows after this many, or
 EARLY_SECONDS = 0.009  # this long (CHOOSING, step 2)
@@ -47,6 +49,9 @@ GIL_CORES = 1.1  # kept busy by two threads that share one GIL, at most
 AWAY_SHARE = 0.2  # of the test
 LONGEST_PAIR_SECONDS = 1.0  # a source or a consumer may be slow
 LONE_CHUNKS = 2
+PAIR_THREADS = 2
+PAIR_BEGIN_SECONDS = 0.002  # until both are at it
+PAIR_LOOK_SECONDS = 0.008  # in which two that share the GIL show it
 PAIR_OTHER_TIMES = 4.0  # the pair's items took so much less that the look's were no sample
 PAIR_LIKE_TIMES = 2.0  # items that take more or less than that are tested anew
 STRETCH_SECONDS = 0.1  # of many threads, after which the GIL is looked at
@@ -181,23 +186,27 @@ class Auto:
             )
         return self.phase is Phase.THREADS and self._stretch is not None and self._stretch.is_due
 
+    def read_clocks(self, clocks: Sequence[int], now: float) -> None:
+        """Read what the threads of the test have had of the cores."""
+        self._pair.read(clocks, now)
+
     @property
     def look_at(self) -> float | None:
         """When it wants to be asked again at the latest, or None."""
-        return self._pair.began + PAIR_SECONDS[0] if self.phase is Phase.PAIR else None
+        return self._pair.look_at if self.phase is Phase.PAIR else None
 
     def _is_pair_clear(self, now: float) -> bool:
         """Whether two threads have shown that they hold the GIL, or took too long to show anything."""
-        lasted = now - self._pair.began
-        if lasted < PAIR_SECONDS[0]:
-            return False
-        return lasted >= LONGEST_PAIR_SECONDS or self._pair.cores(now) < GIL_CORES
+        return now - self._pair.began >= LONGEST_PAIR_SECONDS or self._pair.holds_gil(now)
 
     def _is_look_due(self) -> bool:
         if self._items == 0:
             return False
         if self._elapsed_seconds >= self._next_look_seconds:
-            return True
+            first = self._first[0] if self._first is not None else 0.0
+            seen = self._elapsed_seconds - first
+            if self._looks > 0 or seen >= OTHERS_LOOK_SECONDS or not has_other_threads():
+                return True
         is_early = self._items >= EARLY_ITEMS or self._wall_seconds >= EARLY_SECONDS
         return self._looks == 0 and is_early and is_waiting(self._profile(None))
 
@@ -431,10 +440,10 @@ class Trial:
 class _Pair:
     """The test with two threads.
 
-    The cores that they keep busy are those of all threads but the one that asks, which is exact at
-    any moment. Items are counted by chunk, but for the first of each, which it may have run alone: at
-    the beginning one thread is in the middle of a chunk, on average, which counts in full later; at the
-    end one is, which does not count.
+    The cores that they keep busy are read from their clocks, which are exact at any moment (the clock of
+    the process is not: it learns of running threads every few milliseconds). Items are counted by
+    chunk, but for the first of each, which it may have run alone: at the beginning one thread is in the
+    middle of a chunk, on average, which counts in full later; at the end one is, which does not count.
     """
 
     def __init__(self, alone_seconds: float = 0.0, now: float = 0.0) -> None:
@@ -444,7 +453,10 @@ class _Pair:
         self.chunks = 0
         self.busy_seconds = 0.0
         self._counted_from = self._last = now
-        self._cpu_began = time.process_time() - time.thread_time()
+        self._cpu_began: float | None = None
+        self._read_from = now
+        self._is_judged = False
+        self.cores = 2.0
 
     def observe(self, settled: Settled, now: float) -> None:
         self.chunks += 1
@@ -455,15 +467,35 @@ class _Pair:
         self.items += len(settled.values)
         self.busy_seconds += settled.busy_seconds
 
-    def cores(self, now: float) -> float:
-        """Return how many cores they kept busy up to now."""
-        cpu = time.process_time() - time.thread_time() - self._cpu_began
-        return cpu / max(now - self.began, 1e-9)
+    @property
+    def look_at(self) -> float:
+        """When the clocks are to be read at the latest."""
+        if self._cpu_began is None:
+            return self.began + PAIR_BEGIN_SECONDS
+        return math.inf if self._is_judged else self._read_from + PAIR_LOOK_SECONDS
+
+    def read(self, clocks: Sequence[int], now: float) -> None:
+        """Note how many cores they keep busy, from when both are at it on."""
+        if len(clocks) < PAIR_THREADS:
+            return
+        cpu = sum(map(time.clock_gettime, clocks))
+        if self._cpu_began is None:
+            if self.chunks >= LONE_CHUNKS or now >= self.began + PAIR_BEGIN_SECONDS:
+                self._cpu_began, self._read_from = cpu, now
+        elif now > self._read_from:
+            self.cores = (cpu - self._cpu_began) / (now - self._read_from)
+
+    def holds_gil(self, now: float) -> bool:
+        """Whether they have shown that they share one core; asked once, since later they may lack work."""
+        if self._is_judged or self._cpu_began is None or now < self._read_from + PAIR_LOOK_SECONDS:
+            return False
+        self._is_judged = True
+        return self.cores < GIL_CORES
 
     def seen(self, now: float, away_seconds: float) -> Pair:
         seconds = self._last - self._counted_from if self.items else now - self.began
         is_starved = away_seconds > AWAY_SHARE * (now - self.began)
-        cores = self.cores(now)
+        cores = self.cores
         if is_starved:  # while they had work, as far as that can be told
             cores *= max(now - self.began, 1e-9) / max(
                 self.busy_seconds / 2, seconds - away_seconds, 1e-9

@@ -12,6 +12,7 @@ pump, in the consumer's thread.
 from __future__ import annotations
 
 import reprlib
+import time
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
 __all__ = ["Gears"]
 
 SHOWN_CHARACTERS = 80  # of an item, in a message
+LAST_ITEMS = 2
 PAIR_CHUNK_SECONDS = (0.0016, 0.0016)  # six of them on two threads are a short test
 
 
@@ -211,7 +213,11 @@ class Gears:
 
     def is_choice_due(self, now: float) -> bool:
         """Whether enough has been seen to choose (again)."""
-        return self.auto is not None and self._next is None and self.auto.is_due(now)
+        if self.auto is None or self._next is not None:
+            return False
+        if self.auto.phase is Phase.PAIR:
+            self.auto.read_clocks(self._clocks, now)
+        return self.auto.is_due(now)
 
     @property
     def look_at(self) -> float | None:
@@ -257,12 +263,11 @@ class Gears:
         was_waiting = self.auto.phase is Phase.THREADS
         if self._trial is not None:
             remaining = self._trial.items
+        elif self._ends_in_test(remaining):
+            return True
         plan = self.auto.choose(remaining, now, self._start_seconds)
-        if self._trial is not None and not plan.is_test:
-            profile = self.auto.profile(remaining, now, self._start_seconds)
-            self._trial.learn(plan, profile, self.auto.elapsed_seconds)
-            if plan.engine != "serial":
-                return False
+        if self._has_tried(plan, remaining, now):
+            return False
         is_anew = not plan.is_test and not (was_waiting and plan.engine == "threads")
         if is_anew:
             self.plan = plan
@@ -283,7 +288,25 @@ class Gears:
         self._carry_out(plan, now)
         return is_anew
 
-    def shift(self, wakeup: Wakeup, now: float) -> None:
+    def _ends_in_test(self, remaining: int | None) -> bool:
+        """Whether the last items are with the threads of a test: no other engine would be faster."""
+        assert self.auto is not None
+        if self.auto.phase is not Phase.PAIR or remaining is None or remaining > LAST_ITEMS:
+            return False
+        self._shorten_turns(wanted=False)
+        self.auto.phase = Phase.SETTLED
+        self.reasons = ("its last items ran on two threads, to see who can share",)
+        return True
+
+    def _has_tried(self, plan: Plan, remaining: int | None, now: float) -> bool:
+        """Take note of a plan, of a run that only tries; return whether it is over."""
+        if self._trial is None or self.auto is None or plan.is_test:
+            return False
+        profile = self.auto.profile(remaining, now, self._start_seconds)
+        self._trial.learn(plan, profile, self.auto.elapsed_seconds)
+        return plan.engine != "serial"
+
+    def shift(self, wakeup: Wakeup, clock: Callable[[], float]) -> None:
         """Open the lane that was chosen; call it when no item is out."""
         plan, self._next = self._next, None
         if plan is None or self.auto is None:
@@ -291,6 +314,7 @@ class Gears:
         lane, engine = self.lane, self._engine
         if engine is not None and engine.traits.name == "threads":
             engine.shutdown(wait=True)  # idle by now; a fork beside a thread is not safe
+        now = clock()
         try:
             self._open(plan.engine, plan.workers, wakeup)
         except Exception as error:  # such as no memory for a fork: what ran so far can go on
@@ -308,7 +332,7 @@ class Gears:
             lane.close()
         if engine is not None:
             engine.shutdown(wait=False)
-        self._carry_out(plan, now)
+        self._carry_out(plan, clock())
 
     def tune(self, now: float, remaining: int | None) -> None:
         """Change the number of threads if that promises more (auto)."""
@@ -372,6 +396,18 @@ class Gears:
             engine.shutdown(wait=False)
             raise
         self._engine = engine
+
+    @property
+    def _clocks(self) -> list[int]:
+        """CPU clocks of the engine's threads (see `time.pthread_getcpuclockid`), where there are any."""
+        threads = getattr(self._engine, "threads", ())
+        if not hasattr(time, "pthread_getcpuclockid"):
+            return []
+        return [
+            time.pthread_getcpuclockid(each.ident)
+            for each in threads
+            if each.ident is not None and each.is_alive()
+        ]
 
     def _start_seconds(self) -> float:
         """Return what it takes to start worker processes, once the threads of a test have ended."""

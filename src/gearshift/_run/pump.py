@@ -13,6 +13,7 @@ Over 400 lines because the parts of a step share its state; what is pure lies be
 
 from __future__ import annotations
 
+import math
 import os
 import sys
 import threading
@@ -549,7 +550,7 @@ class Pump:
         if not gears.is_shifting:
             gears.tune(now, self._remaining())
         elif self._ledger.outstanding == 0:
-            gears.shift(self.wakeup, now)
+            gears.shift(self.wakeup, self._clock)
             self._tally.begin_lane(now)
 
     @property
@@ -719,7 +720,7 @@ class Pump:
             start = now if self._ledger.has_sendable(now) else self._ledger.next_due
             if start is not None:
                 times.append(start if self._gate is None else max(start, self._gate.opens_at(now)))
-        known = [time_ for time_ in times if time_ is not None]
+        known = [time_ for time_ in times if time_ is not None and time_ < math.inf]
         return max(0.0, min(known) - now) if known else None
 
 

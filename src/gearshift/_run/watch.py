@@ -104,7 +104,7 @@ class Watch:
         """Wait, look, and let `beside` do what follows (the watcher's thread)."""
         began = time.perf_counter()
         try:
-            before = thread_times(self._number)
+            before = thread_times(self._number, self._caller)
             if over.acquire(timeout=FIRST_SECONDS):
                 return
             sight = self._see(began, before, over)
@@ -131,7 +131,7 @@ class Watch:
 
     def _measure(self, sight: Sight, began: float, before: ThreadTimes | None) -> bool:
         """Note what the caller's thread has had; return whether it computes."""
-        after = thread_times(self._number)
+        after = thread_times(self._number, self._caller)
         sight.seconds = time.perf_counter() - began
         if before is None or after is None:
             return False
