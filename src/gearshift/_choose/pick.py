@@ -74,9 +74,14 @@ def pick(profile: Profile) -> Plan:
 def is_waiting(profile: Profile) -> bool:
     """Whether an item mostly waits, as far as the profile can tell."""
     at = figures(profile)
-    if at is None or at.waiting <= WAITING_SHARE:
+    if at is None or at.waiting <= WAITING_SHARE or _holds_gil(profile):
         return False
     return at.waiting > DOUBTFUL_SHARE if profile.waits_on is None else True
+
+
+def _holds_gil(profile: Profile) -> bool:
+    """Whether it was seen to hold the GIL; then what looks like waits are turns of whoever looked."""
+    return profile.gil_share is not None and profile.gil_share > GIL_HELD_SHARE
 
 
 def _pick(profile: Profile, at: Figures, predictions: dict[str, float]) -> Plan:
@@ -131,7 +136,8 @@ def _pick_for_computing(profile: Profile, at: Figures, predictions: dict[str, fl
 
 def _pick_without_test(profile: Profile, at: Figures, predictions: dict[str, float]) -> Plan:
     """Ask for the test with two threads, unless it is known how it would end."""
-    if profile.gil_share is not None and profile.gil_share > GIL_HELD_SHARE:
+    if _holds_gil(profile):
+        assert profile.gil_share is not None
         held = f"it holds the GIL for {profile.gil_share:.0%} of the time"
         return _pick_processes(profile, at, predictions, held)
     return Plan(

@@ -13,7 +13,7 @@ import time
 from pathlib import Path
 from typing import NamedTuple
 
-__all__ = ["ThreadTimes", "blocked_on", "thread_times"]
+__all__ = ["ThreadTimes", "blocked_on", "thread_times", "times_blocked"]
 
 _TASKS = Path("/proc/self/task")
 _BY_MACHINE = {
@@ -57,6 +57,15 @@ def blocked_on(thread: int) -> str | None:
         if kind == "poll":
             return "sleep" if int(words[2], 16) == 0 else "socket"
         return _of_descriptor(int(words[1], 16)) if kind == "read" else kind
+    except (OSError, ValueError, IndexError):
+        return None
+
+
+def times_blocked(thread: int) -> int | None:
+    """Return how often a thread has begun to wait, or None where nobody tells (`status` in /proc)."""
+    try:
+        text = (_TASKS / str(thread) / "status").read_text("ascii")
+        return int(text.partition("\nvoluntary_ctxt_switches:")[2].split()[0])
     except (OSError, ValueError, IndexError):
         return None
 

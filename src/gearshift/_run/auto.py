@@ -128,7 +128,7 @@ class Auto:
         self._away_began = 0.0  # of the test
         self._no_threads: Any = _UNKNOWN
         self._waits_on: str | None = None
-        self._gil_share: float | None = None
+        self.gil_share: float | None = None  # seen from beside an item
         self._tuner: ThreadTuner | None = None
         self._stretch: _Stretch | None = None
 
@@ -250,10 +250,11 @@ class Auto:
 
     def choose_amid(self, sight: Sight, remaining: int | None) -> Plan | None:
         """Return a plan for what could run beside an item that has not ended, or None; called by a watcher."""
+        # The time that a thread has been without a core is told once it has one again, so a wait has to be
+        # seen to be believed.
         self._waits_on = sight.waits_on
-        if sight.is_importing or sight.times is None:
+        if sight.is_importing or sight.times is None or self._waits_on is None:
             return None
-        self._gil_share = sight.gil_share
         profile = Profile(
             items=1,
             seen=self._seen,
@@ -262,8 +263,7 @@ class Auto:
             delay_seconds=min(sight.times.delay_seconds, sight.seconds),
             remaining=remaining,
             is_amid_item=True,
-            waits_on=sight.waits_on,
-            gil_share=sight.gil_share,
+            waits_on=self._waits_on,
             cores=self._cores,
             nested=self._nested,
             workers=self._workers,
@@ -387,7 +387,7 @@ class Auto:
             first_seconds=first,
             own_share=self._clock.own_share,
             waits_on=self._waits_on,
-            gil_share=self._gil_share,
+            gil_share=self.gil_share,
             pair=self._tested if self._is_pair_like(items, wall) else None,
             stretch=None if self._stretch is None else self._stretch.seen(now, self.threads),
             remaining=remaining,

@@ -168,6 +168,8 @@ class Gears:
         """Return once nobody looks from beside any more; may be called again."""
         if self._watch is not None:
             self._watch.end()
+            if self.auto is not None and self._watch.gil_share is not None:
+                self.auto.gil_share = self._watch.gil_share
             self._watch = None
 
     def shift_amid(self, sight: Sight, remaining: int | None, now: float) -> bool:

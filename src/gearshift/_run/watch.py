@@ -18,8 +18,8 @@ import time
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
-from gearshift._measure.blocked import ThreadTimes, blocked_on, thread_times
-from gearshift.host import short_turns
+from gearshift._measure.blocked import ThreadTimes, blocked_on, thread_times, times_blocked
+from gearshift.host import run_delay_seconds, short_turns
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -31,6 +31,9 @@ PEEKS = 5  # at what the caller's thread waits for, so long apart:
 PEEK_SECONDS = 0.0005
 GIL_LOOKS = 10
 LEAST_GIL_LOOKS = 6  # if the item ends meanwhile
+HELD_SECONDS = (
+    0.006  # late in waking up: longer than the turns of Python code (5 ms), so C code held the GIL
+)
 GIL_SLEEP_SECONDS = (0.0002, 0.0006)  # jittered, so that no rhythm of the function's fools it
 GIL_LATE_SECONDS = 0.0003  # of waking up, from which on somebody held the GIL (turns are 0.5 ms)
 COMPUTING_SHARE = 0.5  # of the time, from which on the GIL is worth a look
@@ -77,6 +80,7 @@ class Watch:
         self._over: _thread.LockType | None = None
         self._ended: _thread.LockType | None = None
         self.is_over = False
+        self.gil_share: float | None = None  # of the turn, where that was seen
 
     def begin(self) -> None:
         """Start to watch; nothing is watched where the system gives no thread."""
@@ -105,8 +109,10 @@ class Watch:
         began = time.perf_counter()
         try:
             before = thread_times(self._number, self._caller)
+            delay = run_delay_seconds()
             if over.acquire(timeout=FIRST_SECONDS):
                 return
+            self._note_lateness(time.perf_counter() - began - FIRST_SECONDS, delay, before)
             sight = self._see(began, before, over)
             if sight is not None:
                 self._beside(sight, lambda seconds: over.acquire(timeout=seconds))
@@ -120,14 +126,40 @@ class Watch:
         sight = Sight()
         sight.is_importing = _is_importing(self._caller)
         if not self._measure(sight, began, before):
-            for _ in range(PEEKS):
-                sight.waits_on = blocked_on(self._number) or sight.waits_on
-                if over.acquire(timeout=PEEK_SECONDS):
-                    return None
+            if not self._peek(sight, over):
+                return None
             self._measure(sight, began, before)
         elif not sight.is_importing:
-            sight.gil_share = self._gil_share(over)
+            sight.gil_share = self.gil_share or self._gil_share(over)
+            self.gil_share = sight.gil_share
         return sight
+
+    def _note_lateness(
+        self, late_seconds: float, delay_before: float | None, before: ThreadTimes | None
+    ) -> None:
+        """Take a late waking up for what it shows, if the caller's thread computed, and we had a core."""
+        delay = run_delay_seconds()
+        after = thread_times(self._number, self._caller)
+        if delay is None or delay_before is None or before is None or after is None:
+            return
+        is_late = late_seconds - (delay - delay_before) > HELD_SECONDS
+        if is_late and after.cpu_seconds - before.cpu_seconds > HELD_SECONDS:
+            self.gil_share = 1.0
+
+    def _peek(self, sight: Sight, over: _thread.LockType) -> bool:
+        """Look a few times at what the caller's thread waits for; return False if the turn ended meanwhile.
+
+        Who looks has the GIL, and a thread that wants it waits for a lock, too; but that wait ends when we
+        sleep, and another begins.
+        """
+        before = times_blocked(self._number)
+        for _ in range(PEEKS):
+            sight.waits_on = blocked_on(self._number) or sight.waits_on
+            if over.acquire(timeout=PEEK_SECONDS):
+                return False
+        if sight.waits_on == "lock" and times_blocked(self._number) != before:
+            sight.waits_on = None
+        return True
 
     def _measure(self, sight: Sight, began: float, before: ThreadTimes | None) -> bool:
         """Note what the caller's thread has had; return whether it computes."""
