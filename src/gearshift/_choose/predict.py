@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 __all__ = ["MOST_THREADS", "WAITING_SHARE", "Figures", "figures", "most_threads", "predict"]
 
 MOST_THREADS = 64  # to begin with; more are added while that raises the rate
-MOST_PROCESSES = 64
+MOST_PROCESSES = 32
 THREADS_HEADROOM = 1.25  # more threads than wall/cpu asks for, since waits vary
 WAITING_SHARE = 0.25  # of the wall time of an item, from which on its waits are worth overlapping
 PROCESS_SHARE = 0.95  # of a core that a worker really gets

@@ -114,6 +114,7 @@ class Auto:
         self._turns = 0
         self._looks = 0
         self._seen = 0  # items, measured or not
+        self._last_seconds: float | None = None  # an item took
         self._elapsed_seconds = 0.0  # of the function, measured or not
         self._next_look_seconds = FIRST_LOOK_SECONDS
         self._sample: tuple[Any, Any] | None = None  # an item and a value
@@ -142,6 +143,7 @@ class Auto:
         """Learn from outcomes."""
         count = len(settled.values)
         self._seen += count
+        self._last_seconds = settled.busy_seconds / count
         self._elapsed_seconds += settled.busy_seconds
         if self.phase is Phase.LOOK:
             if self._is_measured:
@@ -281,8 +283,8 @@ class Auto:
     @property
     def is_watched(self) -> bool:
         """Whether a turn may take long, as far as anybody knows: somebody should look from beside."""
-        alone = self.item_seconds
-        return self.phase is Phase.LOOK and (alone is None or alone > WATCHED_ITEM_SECONDS)
+        last = self._last_seconds
+        return self.phase is Phase.LOOK and (last is None or last > WATCHED_ITEM_SECONDS)
 
     def carry_out(self, plan: Plan, now: float) -> None:
         """Take note that a plan is being followed, from now on."""
