@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import re
 from dataclasses import replace
+from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -188,7 +191,7 @@ RECORDED = {
     "waits, but threads would change the result": (
         replace(SHORT_WAIT, no_threads="it adds to COUNTS", remaining=10**5),
         "processes",
-        56,
+        32,
     ),
     "waits for two items that take 20 us": (
         Profile(items=500, wall_seconds=0.01, cpu_seconds=0.001, remaining=10, cores=2),
@@ -344,3 +347,19 @@ def test_last_items_of_many_threads_stay_where_they_are() -> None:
     for remaining in (0, 1, 2):
         plan = pick(replace(MIXED, stretch=FREE, remaining=remaining))
         assert (plan.engine, plan.workers) == ("threads", 12)
+
+
+# What auto saw of the benchmark's workloads (benchmarks/choosing.py --record), the engines that were within
+# 40 % of the best by hand, and what was chosen.
+SEEN = json.loads((Path(__file__).parent / "profiles.json").read_text(encoding="utf-8"))
+
+
+@pytest.mark.parametrize("seen", SEEN, ids=[each["workload"] for each in SEEN])
+def test_recorded_workload_gets_a_good_engine(seen: dict[str, Any]) -> None:
+    kept = dict(seen["profile"])
+    for name, kind in (("pair", Pair), ("stretch", Stretch)):
+        if name in kept:
+            kept[name] = kind(**kept[name])
+    plan = pick(Profile(**kept))
+    assert (plan.engine, plan.is_test) == (seen["engine"], seen["is_test"]), plan.reasons
+    assert plan.is_test or plan.engine in seen["good"]
