@@ -104,7 +104,7 @@ class Auto:
             workers: What the user asked for, or None.
             obstacles: What may keep the job off an engine.
         """
-        self.phase = Phase.LOOK
+        self.phase: Phase = Phase.LOOK
         self._cores = cores
         self._nested = nested
         self._workers = workers
@@ -125,7 +125,9 @@ class Auto:
         self._first: tuple[float, float, float] | None = None  # item's wall, CPU, delay
         self._pair = _Pair()
         self._tested: Pair | None = None  # what came of it
-        self.away_seconds = 0.0  # in which the caller's thread was with the consumer or the source
+        self.away_seconds: float = (
+            0.0  # in which the caller's thread was with the consumer or the source
+        )
         self._away_began = 0.0  # of the test
         self._no_threads: Any = _UNKNOWN
         self._waits_on: str | None = None
@@ -429,9 +431,9 @@ class Trial:
 
     def __init__(self, items: int) -> None:
         """Begin with nothing known."""
-        self.items = items
+        self.items: int = items
         self.profile: Profile | None = None
-        self.is_over = False
+        self.is_over: bool = False
 
     def learn(self, plan: Plan, profile: Profile, elapsed_seconds: float) -> None:
         """Take note of a plan; that one stays serial is believed after a while only."""

@@ -53,11 +53,11 @@ class Sight:
 
     def __init__(self) -> None:
         """Begin with nothing seen."""
-        self.seconds = 0.0
+        self.seconds: float = 0.0
         self.times: ThreadTimes | None = None
         self.waits_on: str | None = None
         self.gil_share: float | None = None
-        self.is_importing = False
+        self.is_importing: bool = False
 
 
 class Watch:
@@ -79,7 +79,7 @@ class Watch:
         self._number = threading.get_native_id()
         self._over: _thread.LockType | None = None
         self._ended: _thread.LockType | None = None
-        self.is_over = False
+        self.is_over: bool = False
         self.gil_share: float | None = None  # of the turn, where that was seen
 
     def begin(self) -> None:
