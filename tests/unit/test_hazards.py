@@ -1182,3 +1182,26 @@ def test_own_data_of_the_standard_library_is_its_own_business(
     assert hazards_of(shutil.copy) == Hazards()
     monkeypatch.setattr(calls, "is_of_library", lambda function: False)
     assert hazards_of(shutil.copy) != Hazards()
+
+
+def test_own_data_of_an_installed_package_is_its_own_business(tmp_path: Path) -> None:
+    folder = tmp_path / "site-packages"
+    folder.mkdir()
+    (folder / "installed_for_test.py").write_text(
+        "count = 0\n"
+        "def changes(item):\n"
+        "    global count\n"
+        "    count += 1\n"
+        "    return item\n"
+        "def calls(item):\n"
+        "    return changes(item)\n"
+    )
+    sys.path.insert(0, str(folder))
+    try:
+        import installed_for_test as installed  # type: ignore[import-not-found]
+
+        assert hazards_of(lambda item: (installed.changes(item),)) == Hazards()
+        assert hazards_of(installed.calls).no_threads  # looked at itself
+    finally:
+        sys.path.remove(str(folder))
+        sys.modules.pop("installed_for_test", None)

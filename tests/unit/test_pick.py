@@ -272,7 +272,7 @@ def test_reasons_read_well() -> None:
     assert pick(SLEEP).reasons[0] == "it waits for 98% of its time: it sleeps"
     assert pick(replace(SPIN, pair=SPIN_PAIR)).reasons == (
         "it computes for 1 ms an item",
-        "two threads do 1.0 times as much as one: it holds the GIL",
+        "two threads do 1.0 times as much as one: it holds the GIL, or other programs the cores",
         "2 processes are expected to need 571 ms instead of 1 s",
     )
     assert pick(replace(SPIN, pair=HASH_PAIR)).reasons == (

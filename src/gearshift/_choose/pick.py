@@ -153,7 +153,9 @@ def _pick_after_test(profile: Profile, at: Figures, predictions: dict[str, float
     if at.speedup <= LEAST_SPEEDUP:
         if at.pair_cores >= BOTH_CORES:
             return _serial(profile, at, gain, "though both cores work: memory is what it waits for")
-        held = gain if at.pair_cores > ONE_CORE else f"{gain}: it holds the GIL"
+        held = f"{gain}: it holds the GIL, or other programs the cores"
+        if at.pair_cores > ONE_CORE:
+            held = gain
         return _pick_processes(profile, at, predictions, held)
     if at.waiting > WAITING_SHARE:
         words = f"up to {at.threads} threads wait at the same time"

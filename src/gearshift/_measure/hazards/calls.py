@@ -44,7 +44,7 @@ if TYPE_CHECKING:
     from gearshift._measure.hazards.judge import Verdict
     from gearshift._measure.hazards.things import Things
 
-__all__ = ["Calls", "first_label", "is_of_library"]
+__all__ = ["Calls", "first_label", "is_installed", "is_of_library"]
 
 _DEEPEST = 3  # calls
 _DEEPEST_IN_LIBRARY = 2  # what can be found there is an item that is changed
@@ -79,6 +79,7 @@ _HOLDING = frozenset(
     ]
 )
 _LIBRARY = os.__file__.removesuffix("os.py")
+_INSTALLED = ("site-packages", "dist-packages")
 
 
 class Calls:
@@ -88,6 +89,7 @@ class Calls:
         """Keep where verdicts go, and what looks at a function and says what it returns."""
         self.verdict = verdict
         self._run = run
+        self._home = ""  # package of the function in question
 
     def call(self, frame: Frame, thing: Thing, arguments: Arguments, *, locked: bool) -> Things:
         """Follow a call and return what it may return."""
@@ -256,7 +258,12 @@ class Calls:
         inner = Frame(
             code, function.__globals__, free_of(function), given, depth=depth, locked=locked
         )
-        inner.is_trusted = is_of_library(function) and not _has_shared_self(inner)
+        if depth == 0:
+            self._home = module.partition(".")[0]
+        is_elsewhere = is_of_library(function) or (
+            is_installed(function) and module.partition(".")[0] != self._home
+        )
+        inner.is_trusted = is_elsewhere and not _has_shared_self(inner)
         return self._run(inner)
 
     def made(self, frame: Frame, code: CodeType, arguments: Arguments, *, locked: bool) -> Things:
@@ -303,6 +310,11 @@ def is_of_library(function: FunctionType) -> bool:
     return name in sys.stdlib_module_names and (
         file.startswith("<frozen ") or (file.startswith(_LIBRARY) and "site-packages" not in file)
     )
+
+
+def is_installed(function: FunctionType) -> bool:
+    """Whether a function is of an installed package, whose data is its own business unless it is looked at itself."""
+    return any(part in function.__code__.co_filename for part in _INSTALLED)
 
 
 def _has_shared_self(frame: Frame) -> bool:
