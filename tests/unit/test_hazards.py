@@ -1195,12 +1195,20 @@ def test_own_data_of_an_installed_package_is_its_own_business(tmp_path: Path) ->
         "    return item\n"
         "def calls(item):\n"
         "    return changes(item)\n"
+        "def makes():\n"
+        "    names = []\n"
+        "    def notes(item):\n"
+        "        names.append(item)\n"
+        "        return item\n"
+        "    return notes\n"
+        "notes = makes()\n"
     )
     sys.path.insert(0, str(folder))
     try:
         import installed_for_test as installed  # type: ignore[import-not-found]
 
         assert hazards_of(lambda item: (installed.changes(item),)) == Hazards()
+        assert hazards_of(lambda item: (installed.notes(item),)) == Hazards()
         assert hazards_of(installed.calls).no_threads  # looked at itself
     finally:
         sys.path.remove(str(folder))

@@ -140,7 +140,10 @@ def _label(value: object, label: str) -> str:
 
 
 def _free(frame: Frame, node: Node) -> Things:
-    return frame.free.get(node.name, (OWN,))
+    found = frame.free.get(node.name, (OWN,))
+    if frame.is_trusted:
+        return tuple(thing for thing in found if type(thing.value) in _CODE) or (OWN,)
+    return found
 
 
 def _argument(frame: Frame, node: Node) -> Things:
