@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 __all__ = [
     "affinity_cores",
     "cgroup_cores",
+    "cgroup_folders",
     "cores",
     "interrupts_held",
     "interrupts_postponed",
@@ -67,22 +68,27 @@ def cgroup_cores(own: Path = _OWN_CGROUP, root: Path = _CGROUP_ROOT) -> float | 
     Returns:
         Cores, perhaps a fraction, or None where nothing is limited or known.
     """
+    quotas = [_quota(folder / "cpu.max") for folder in cgroup_folders(own, root)]
+    return min((quota for quota in quotas if quota is not None), default=None)
+
+
+def cgroup_folders(own: Path = _OWN_CGROUP, root: Path = _CGROUP_ROOT) -> list[Path]:
+    """Return the folders of this process's cgroup v2 and of those around it, to the root; none where there is none.
+
+    Args:
+        own: File that names this process's cgroup.
+        root: Where the cgroup v2 hierarchy is mounted.
+    """
     try:
         lines = own.read_text().splitlines()
     except OSError:
-        return None
+        return []
     inside = next((line[3:].strip("/") for line in lines if line.startswith("0::")), None)
     if inside is None:
-        return None
-    tightest: float | None = None
+        return []
     here = root / inside
-    for folder in (here, *here.parents):
-        limit = _quota(folder / "cpu.max")
-        if limit is not None:
-            tightest = limit if tightest is None else min(tightest, limit)
-        if folder == root:
-            break
-    return tightest
+    around = [here, *here.parents]
+    return around[: around.index(root) + 1] if root in around else around
 
 
 def _quota(file: Path) -> float | None:

@@ -89,8 +89,8 @@ class Profile:
         seen: Items that the run has done so far, measured or not.
         wall_seconds: Wall time of those items.
         cpu_seconds: CPU time of the thread that ran them.
-        delay_seconds: Wall time in which that thread was ready to run but had no core.
-        knows_delay: The system tells `delay_seconds`; else other programs' turns look like waits.
+        delay_seconds: Wall time in which that thread was ready to run but had no core; 0 where the system
+            does not tell, and other programs' turns look like waits.
         first_seconds: What the very first item took, where that was far more than the others:
             an import, a cache that was filled. It is not in `wall_seconds`.
         remaining: Items still to come, or None where the source does not say.
@@ -118,7 +118,6 @@ class Profile:
     cores: int
     seen: int = 0
     delay_seconds: float = 0.0
-    knows_delay: bool = True
     first_seconds: float | None = None
     is_amid_item: bool = False
     waits_on: str | None = None

@@ -55,32 +55,29 @@ def _fewer(profile: Profile, plan: Plan) -> Iterator[str]:
     """Say from how few items on it is another engine."""
     if profile.remaining is None or plan.engine == "serial":
         return
-    low, high = 1, profile.remaining
-    if pick(replace(profile, remaining=low)).engine == plan.engine:
-        return
-    while high - low > 1:
-        middle = (low + high) // 2
-        if pick(replace(profile, remaining=middle)).engine == plan.engine:
-            high = middle
-        else:
-            low = middle
-    yield f"fewer than {_rounded(high):,} items: {_named(pick(replace(profile, remaining=low)))}"
+    if pick(replace(profile, remaining=1)).engine != plan.engine:
+        other, edge = _edge(profile, plan, same=profile.remaining, other=1)
+        yield f"fewer than {_rounded(edge):,} items: {_named(other)}"
 
 
 def _more(profile: Profile, plan: Plan) -> Iterator[str]:
     """Say from how many items on it is another engine."""
     if profile.remaining is None:
         return
-    low, high = max(1, profile.remaining), MOST_ITEMS
-    if pick(replace(profile, remaining=high)).engine == plan.engine:
-        return
-    while high - low > 1:
-        middle = (low + high) // 2
+    if pick(replace(profile, remaining=MOST_ITEMS)).engine != plan.engine:
+        other, edge = _edge(profile, plan, same=max(1, profile.remaining), other=MOST_ITEMS)
+        yield f"from about {_rounded(edge):,} items on: {_named(other)}"
+
+
+def _edge(profile: Profile, plan: Plan, *, same: int, other: int) -> tuple[Plan, int]:
+    """Return the other plan, and the larger of two neighbouring numbers of items that lead to different engines."""
+    while abs(other - same) > 1:
+        middle = (same + other) // 2
         if pick(replace(profile, remaining=middle)).engine == plan.engine:
-            low = middle
+            same = middle
         else:
-            high = middle
-    yield f"from about {_rounded(high):,} items on: {_named(pick(replace(profile, remaining=high)))}"
+            other = middle
+    return pick(replace(profile, remaining=other)), max(same, other)
 
 
 def _named(plan: Plan) -> str:

@@ -29,14 +29,12 @@ class TurnClock:
         "_wall_began",
         "cpu_seconds",
         "delay_seconds",
-        "knows_delay",
         "others_seconds",
         "wall_seconds",
     )
 
     def __init__(self) -> None:
         """Begin at zero."""
-        self.knows_delay = True
         self.reset()
 
     def reset(self) -> None:
@@ -74,9 +72,7 @@ class TurnClock:
         others = time.process_time() - time.thread_time()
         self.others_seconds = max(0.0, others - (self._others_began or 0.0))
         delay = run_delay_seconds() if self._delay_began is not None else None
-        if delay is None or self._delay_began is None:
-            self.knows_delay = False
-        else:
+        if delay is not None and self._delay_began is not None:
             self.delay_seconds += delay - self._delay_began
 
 

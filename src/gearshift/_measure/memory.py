@@ -11,6 +11,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import NamedTuple
 
+from gearshift.host import cgroup_folders
+
 __all__ = ["Memory", "memory"]
 
 _ROOT = Path("/sys/fs/cgroup")
@@ -34,10 +36,15 @@ def memory(own: Path = _OWN, root: Path = _ROOT, meminfo: Path = _MEMINFO) -> Me
         meminfo: The machine's.
     """
     machine = _of_machine(meminfo)
-    group = _of_group(own, root)
+    limited = [each for each in map(_of_folder, cgroup_folders(own, root)) if each is not None]
+    group = max(limited, key=_share, default=None)
     if group is None or machine is None:
         return group or machine
-    return max(group, machine, key=lambda each: each.used / each.total)
+    return max(group, machine, key=_share)
+
+
+def _share(memory: Memory) -> float:
+    return memory.used / memory.total
 
 
 def _of_machine(meminfo: Path) -> Memory | None:
@@ -48,26 +55,6 @@ def _of_machine(meminfo: Path) -> Memory | None:
         return Memory(total - kilobytes["MemAvailable"] * 1024, total)
     except (OSError, ValueError, KeyError, IndexError):
         return None
-
-
-def _of_group(own: Path, root: Path) -> Memory | None:
-    """Return those of the cgroup that is nearest to its limit."""
-    try:
-        lines = own.read_text().splitlines()
-    except OSError:
-        return None
-    inside = next((line[3:].strip("/") for line in lines if line.startswith("0::")), None)
-    if inside is None:
-        return None
-    here = root / inside
-    found: list[Memory] = []
-    for folder in (here, *here.parents):
-        limited = _of_folder(folder)
-        if limited is not None:
-            found.append(limited)
-        if folder == root:
-            break
-    return max(found, key=lambda each: each.used / each.total, default=None)
 
 
 def _of_folder(folder: Path) -> Memory | None:

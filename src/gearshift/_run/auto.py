@@ -5,14 +5,13 @@
     THREADS  many threads wait; their number is tuned, and whether they fill the GIL is watched
     SETTLED  nothing more is asked
 
+Over 400 lines, since each phase is a few fields and what is done with them, and they share most of them.
 It decides nothing itself (`_choose.pick` does) and knows no engine: `Gears` carries plans out.
 Used in the consumer's thread.
 """
 
 from __future__ import annotations
 
-import math
-import time
 from contextlib import nullcontext, suppress
 from dataclasses import replace
 from enum import Enum, auto
@@ -23,7 +22,8 @@ from gearshift._choose.predict import figures, most_threads
 from gearshift._choose.tune import ThreadTuner
 from gearshift._measure.carriage import carriage
 from gearshift._measure.clocks import TurnClock, has_other_threads
-from gearshift.plans import Pair, Plan, Profile, Stretch
+from gearshift._run.sums import LONE_CHUNKS, PairSums, StretchSums
+from gearshift.plans import Pair, Plan, Profile
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -45,13 +45,7 @@ WATCHED_ITEM_SECONDS = 0.003
 TRIAL_SECONDS = 0.05
 PAIR_SECONDS = (0.01, 0.06)  # least and longest, or three items
 PAIR_CHUNKS = 6
-GIL_CORES = 1.1  # kept busy by two threads that share one GIL, at most
-AWAY_SHARE = 0.2  # of the test
 LONGEST_PAIR_SECONDS = 1.0  # a source or a consumer may be slow
-LONE_CHUNKS = 2
-PAIR_THREADS = 2
-PAIR_BEGIN_SECONDS = 0.002  # until both are at it
-PAIR_LOOK_SECONDS = 0.008  # in which two that share the GIL show it
 PAIR_OTHER_TIMES = 4.0  # the pair's items took so much less that the look's were no sample
 PAIR_LIKE_TIMES = 2.0  # items that take more or less than that are tested anew
 STRETCH_SECONDS = 0.1  # of many threads, after which the GIL is looked at
@@ -123,7 +117,7 @@ class Auto:
         self._wall_seconds = 0.0
         self._cpu_seconds = 0.0
         self._first: tuple[float, float, float] | None = None  # item's wall, CPU, delay
-        self._pair = _Pair()
+        self._pair = PairSums()
         self._tested: Pair | None = None  # what came of it
         self.away_seconds: float = (
             0.0  # in which the caller's thread was with the consumer or the source
@@ -133,7 +127,7 @@ class Auto:
         self._waits_on: str | None = None
         self.gil_share: float | None = None  # seen from beside an item
         self._tuner: ThreadTuner | None = None
-        self._stretch: _Stretch | None = None
+        self._stretch: StretchSums | None = None
 
     def turn(self) -> AbstractContextManager[object]:
         """Return what is to be put around a turn of the caller's thread."""
@@ -223,7 +217,7 @@ class Auto:
             start_seconds: Says what it takes to start worker processes.
         """
         if self.phase is Phase.PAIR and self._is_pair_unlike:
-            self._pair = _Pair()
+            self._pair = PairSums()
             words = "the first items were unlike the next: they are measured anew"
             return Plan("serial", 1, (words,))
         if self.phase is Phase.PAIR:
@@ -291,7 +285,7 @@ class Auto:
     def carry_out(self, plan: Plan, now: float) -> None:
         """Take note that a plan is being followed, from now on."""
         if plan.is_test:
-            self._pair = _Pair(self.item_seconds or 0.0, now)
+            self._pair = PairSums(self.item_seconds or 0.0, now)
             self._tested = None
             self._away_began = self.away_seconds
             self.phase = Phase.PAIR
@@ -327,9 +321,9 @@ class Auto:
             self._tuner = None
             if self._workers is None:
                 self._tuner = ThreadTuner(count, most=self._most_threads(plan, count))
-            self._stretch = _Stretch(now, STRETCH_SECONDS)
+            self._stretch = StretchSums(now, STRETCH_SECONDS)
         elif self._stretch is not None:
-            self._stretch = _Stretch(now, 2 * self._stretch.wanted_seconds)
+            self._stretch = StretchSums(now, 2 * self._stretch.wanted_seconds)
 
     def _most_threads(self, plan: Plan, count: int) -> int:
         """Return how many threads may be tried: more than would fill the GIL twice are only in each other's way."""
@@ -387,7 +381,6 @@ class Auto:
             wall_seconds=wall,
             cpu_seconds=cpu,
             delay_seconds=min(delay, wall),
-            knows_delay=self._clock.knows_delay,
             first_seconds=first,
             own_share=self._clock.own_share,
             waits_on=self._waits_on,
@@ -439,106 +432,3 @@ class Trial:
         """Take note of a plan; that one stays serial is believed after a while only."""
         self.profile = profile
         self.is_over = plan.engine != "serial" or elapsed_seconds >= TRIAL_SECONDS
-
-
-class _Pair:
-    """The test with two threads.
-
-    The cores that they keep busy are read from their clocks, which are exact at any moment (the clock of
-    the process is not: it learns of running threads every few milliseconds). Items are counted by
-    chunk, but for the first of each, which it may have run alone: at the beginning one thread is in the
-    middle of a chunk, on average, which counts in full later; at the end one is, which does not count.
-    """
-
-    def __init__(self, alone_seconds: float = 0.0, now: float = 0.0) -> None:
-        self.alone_seconds = alone_seconds  # an item took, before
-        self.began = now
-        self.items = 0
-        self.chunks = 0
-        self.busy_seconds = 0.0
-        self._counted_from = self._last = now
-        self._cpu_began: float | None = None
-        self._read_from = now
-        self._is_judged = False
-        self.cores = 2.0
-
-    def observe(self, settled: Settled, now: float) -> None:
-        self.chunks += 1
-        self._last = now
-        if self.chunks <= LONE_CHUNKS:
-            self._counted_from = now
-            return
-        self.items += len(settled.values)
-        self.busy_seconds += settled.busy_seconds
-
-    @property
-    def look_at(self) -> float:
-        """When the clocks are to be read at the latest."""
-        if self._cpu_began is None:
-            return self.began + PAIR_BEGIN_SECONDS
-        return math.inf if self._is_judged else self._read_from + PAIR_LOOK_SECONDS
-
-    def read(self, clocks: Sequence[int], now: float) -> None:
-        """Note how many cores they keep busy, from when both are at it on."""
-        if len(clocks) < PAIR_THREADS:
-            return
-        cpu = sum(map(time.clock_gettime, clocks))
-        if self._cpu_began is None:
-            if self.chunks >= LONE_CHUNKS or now >= self.began + PAIR_BEGIN_SECONDS:
-                self._cpu_began, self._read_from = cpu, now
-        elif now > self._read_from:
-            self.cores = (cpu - self._cpu_began) / (now - self._read_from)
-
-    def holds_gil(self, now: float) -> bool:
-        """Whether they have shown that they share one core; asked once, since later they may lack work."""
-        if self._is_judged or self._cpu_began is None or now < self._read_from + PAIR_LOOK_SECONDS:
-            return False
-        self._is_judged = True
-        return self.cores < GIL_CORES
-
-    def seen(self, now: float, away_seconds: float) -> Pair:
-        seconds = self._last - self._counted_from if self.items else now - self.began
-        is_starved = away_seconds > AWAY_SHARE * (now - self.began)
-        cores = self.cores
-        if is_starved:  # while they had work, as far as that can be told
-            cores *= max(now - self.began, 1e-9) / max(
-                self.busy_seconds / 2, seconds - away_seconds, 1e-9
-            )
-        return Pair(
-            items=self.items, seconds=max(seconds, 1e-9), cores=cores, is_starved=is_starved
-        )
-
-
-class _Stretch:
-    """What many threads did, from when on."""
-
-    def __init__(self, began: float, wanted_seconds: float) -> None:
-        self.wanted_seconds = wanted_seconds
-        self._began = began
-        self._last = began
-        self._items = 0
-        self._busy_seconds = 0.0
-        self._cpu_seconds = 0.0
-
-    def observe(self, settled: Settled, now: float) -> None:
-        self._items += len(settled.values)
-        self._busy_seconds += settled.busy_seconds
-        self._cpu_seconds += settled.cpu_seconds
-        self._last = now
-
-    @property
-    def is_due(self) -> bool:
-        return self._items > 0 and self._last - self._began >= self.wanted_seconds
-
-    @property
-    def sums(self) -> tuple[int, float, float]:
-        """Items, their wall time and CPU time."""
-        return self._items, self._busy_seconds, self._cpu_seconds
-
-    def seen(self, now: float, threads: int) -> Stretch:
-        return Stretch(
-            threads=threads,
-            items=self._items,
-            seconds=max(now - self._began, 1e-9),
-            cpu_seconds=self._cpu_seconds,
-        )
