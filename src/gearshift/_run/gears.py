@@ -6,7 +6,8 @@
     Gears.shift(...) -> lane     auto only: the lane for the rest, once nothing is out
 
 Engines made here are ended here; an instance of the user's is left alone. Used by the
-pump, in the consumer's thread.
+pump, in the consumer's thread; `shift_amid` in a watcher's, while the consumer's is in an item. Over 400
+lines, since opening, shifting and closing share which lane and engine there are; `auto` has what they rest on.
 """
 
 from __future__ import annotations
