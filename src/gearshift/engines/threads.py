@@ -171,7 +171,8 @@ class ThreadExecutor(EngineExecutor):
         if not wait:
             return
         for thread in threads:
-            if thread is not threading.current_thread():
+            # One that another thread is about to start has no number yet, and finds its ticket to leave.
+            if thread is not threading.current_thread() and thread.ident is not None:
                 thread.join()
         with (
             interrupts_held()
