@@ -57,7 +57,15 @@ spring_cell(lambda: {engine}, {stage!r}, {kind!r})
 """
 
 
-@pytest.mark.parametrize("engine", ENGINES)
+# A pool whose worker was killed sets an exception on futures that were cancelled just before: its
+# own thread ends with an InvalidStateError then (cpython 3.11, concurrent/futures/process.py).
+RACE = pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
+CELLS = [
+    pytest.param(name, marks=RACE) if name == "foreign-processes" else name for name in ENGINES
+]
+
+
+@pytest.mark.parametrize("engine", CELLS)
 @pytest.mark.parametrize("kind", faults.KINDS)
 @pytest.mark.parametrize("stage", faults.STAGES)
 def test_fault_ends_as_the_table_says(stage: faults.Stage, kind: faults.Kind, engine: str) -> None:

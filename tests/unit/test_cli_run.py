@@ -394,8 +394,9 @@ def test_interrupt_writes_what_has_settled_and_does_not_wait(
     engine: str, number: signal.Signals
 ) -> None:
     with start(
-        "cli_run_work.py:nap", "0", "0", "60", "0", "--on", engine, start_new_session=True
-    ) as run:
+        "cli_run_work.py:nap", "0", "0", "60", "0", "--on", engine, "--grace", "1s",
+        start_new_session=True,
+    ) as run:  # fmt: skip
         _wait_until(Path("napping").exists)
         began = time.monotonic()
         out, err = _interrupt(run, number)
@@ -405,7 +406,7 @@ def test_interrupt_writes_what_has_settled_and_does_not_wait(
     assert f"Stopped by {name}: " in err
     assert "Traceback" not in err
     assert run.returncode == 128 + number
-    assert took < 10
+    assert took < 6
     assert not _group(run.pid)
 
 

@@ -303,7 +303,7 @@ def test_killed_program_loses_nothing_that_was_committed(path: Path, calls: Call
         from pathlib import Path
         from test_journal import Calls
         for number, value in enumerate(
-            gs.map(Calls(Path({str(path.parent)!r})), range(400), journal={str(path)!r}, on={on!r}, chunksize=1)
+            gs.map(Calls(Path({str(path.parent)!r})), range(2000), journal={str(path)!r}, on={on!r}, chunksize=1)
         ):
             time.sleep(0.001)
             if number == 250:
@@ -315,14 +315,14 @@ def test_killed_program_loses_nothing_that_was_committed(path: Path, calls: Call
             os.killpg(first.pid, signal.SIGKILL)  # workers that outlive it
         first.communicate()
     done = gs.Journal(path).summary().done
-    assert 50 <= done < 400
+    assert 50 <= done < 2000
     sys.path.insert(0, str(Path(__file__).parent))
     try:
         named = importlib.import_module("test_journal")  # the name that the program knew it by
     finally:
         sys.path.pop(0)
-    run = gs.map(named.Calls(path.parent), range(400), journal=path)
-    assert list(run) == [2 * item for item in range(400)]
+    run = gs.map(named.Calls(path.parent), range(2000), journal=path)
+    assert list(run) == [2 * item for item in range(2000)]
     assert run.report.replayed == done
 
 

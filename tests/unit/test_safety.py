@@ -25,8 +25,9 @@ if TYPE_CHECKING:
 WORK = {
     "computing": "sum(step * step % 7 for step in range(15_000))",
     "waiting": "time.sleep(0.003)",
+    "nothing": "pass",
 }
-ITEMS = {"computing": 250, "waiting": 120}
+ITEMS = {"computing": 200, "waiting": 60}
 
 HEAD = """
 import collections, contextvars, decimal, functools, itertools, os, random, sqlite3, threading, time
@@ -323,22 +324,22 @@ def module_of(source: str, work: str) -> types.ModuleType:
     return made
 
 
-def outcome(source: str, kind: str, on: str) -> tuple[list[Any], Any, list[Any], str]:
+def outcome(source: str, kind: str, on: str, count: int) -> tuple[list[Any], Any, list[Any], str]:
     """Return values, state and items afterwards, and the engine."""
     made: Any = module_of(source, WORK[kind])
-    items = made.items(ITEMS[kind])
+    items = made.items(count)
     with gs.map(made.task, items, on=on) as run:
         values = list(run)
     return values, made.state(), items, run.report.engine
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("kind", WORK)
+@pytest.mark.parametrize("kind", ["computing", "waiting"])
 @pytest.mark.parametrize("source", HAZARDS.values(), ids=list(HAZARDS))
 def test_auto_gives_what_serial_gives(source: str, kind: str) -> None:
     try:
-        expected = outcome(source, kind, "serial")
-        found = outcome(source, kind, "auto")
+        expected = outcome(source, "nothing", "serial", ITEMS[kind])  # the same, but sooner
+        found = outcome(source, kind, "auto", ITEMS[kind])
     finally:
         sys.modules.pop("hazardous", None)
     assert found[:3] == expected[:3], found[3]

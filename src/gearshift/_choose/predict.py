@@ -21,6 +21,7 @@ MOST_PROCESSES = 32
 THREADS_HEADROOM = 1.25  # more threads than wall/cpu asks for, since waits vary
 WAITING_SHARE = 0.25  # of the wall time of an item, from which on its waits are worth overlapping
 PROCESS_SHARE = 0.95  # of a core that a worker really gets
+MORE_PROCESS_SECONDS = 0.003  # to fork and end each worker beyond the number of cores
 # How many to begin with, by what they wait for: many sleepers harm nobody, many connections may.
 FIRST_THREADS = {"sleep": MOST_THREADS, "socket": 32, "child": 4, "file": 4, "lock": 8, None: 32}
 ALL_AT_ONCE = 256  # sleepers, if they are no more than that
@@ -156,7 +157,10 @@ def _processes(profile: Profile, wall: float, cpu: float, known: int | None) -> 
         return profile.workers
     beside = max(1, round(THREADS_HEADROOM * wall / max(cpu, wall / MOST_PROCESSES)))
     wanted = profile.cores * (beside if 1.0 - cpu / wall > WAITING_SHARE else 1)
-    wanted = max(profile.cores, min(wanted, MOST_PROCESSES))
+    # r/n seconds of waits and c n of starts: the least of their sum is at n = sqrt(r / c).
+    expected = max(profile.seen, profile.items) if known is None else known
+    paid = round(math.sqrt(expected * wall / MORE_PROCESS_SECONDS))
+    wanted = max(profile.cores, min(wanted, paid, MOST_PROCESSES))
     return wanted if known is None else max(1, min(wanted, known))
 
 
@@ -181,4 +185,5 @@ def _on_processes(profile: Profile, at: Figures) -> float:
     cores = PROCESS_SHARE * min(profile.cores, count)
     an_item = max(at.wall / count, (at.cpu + profile.carry_seconds) / cores, profile.send_seconds)
     whole = math.ceil(at.rest / count) * at.wall  # few long items do not divide
-    return profile.start_seconds + max(at.rest * an_item, whole)
+    start = profile.start_seconds + MORE_PROCESS_SECONDS * max(0, count - profile.cores)
+    return start + max(at.rest * an_item, whole)

@@ -16,7 +16,8 @@ from gearshift.host import run_delay_seconds
 
 __all__ = ["TurnClock", "has_other_threads"]
 
-LEAST_SHARE = 0.15  # of the wall time
+LEAST_SHARE = 0.15  # of the wall time, and
+LEAST_SECONDS = 0.008  # two ticks of the system's clock: what anybody uses is told in such steps
 
 
 class TurnClock:
@@ -48,7 +49,8 @@ class TurnClock:
     @property
     def own_share(self) -> float:
         """CPU time of threads that are not Python's, for each second of the caller's: BLAS, OpenMP and the like."""
-        is_little = self.others_seconds < LEAST_SHARE * self.wall_seconds  # such as our watcher's
+        least = max(LEAST_SHARE * self.wall_seconds, LEAST_SECONDS)
+        is_little = self.others_seconds < least  # such as our watcher's
         if is_little or self.cpu_seconds <= 0 or not has_other_threads():
             return 0.0
         return self.others_seconds / self.cpu_seconds

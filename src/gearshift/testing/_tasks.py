@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
 
 POLL_SECONDS = 0.002
+SPAN_SECONDS = 0.01  # of a task that logs its begin and end
 DEADLINE_SECONDS = (
     15.0  # for what should take milliseconds: a broken engine fails, it does not hang
 )
@@ -186,7 +187,7 @@ async def ameet(item: tuple[Gate, Gate]) -> str:
 def log_span(log: Log) -> None:
     """Log the begin and the end of a short task."""
     log.add("begin")
-    time.sleep(0.01)
+    time.sleep(SPAN_SECONDS)
     log.add("end")
 
 
@@ -194,7 +195,7 @@ async def alog_span(log: Log) -> None:
     """Log the begin and the end of a short task."""
     log.add("begin")
     try:
-        await asyncio.sleep(0.01)
+        await asyncio.sleep(SPAN_SECONDS)
     finally:
         log.add("end")
 
