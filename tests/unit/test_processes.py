@@ -45,6 +45,11 @@ def nap(item: int) -> int:
     return item
 
 
+def keeper_or_nap(item: int) -> int:
+    time.sleep(60 if item else 0)
+    return os.getppid()
+
+
 @pytest.mark.parametrize("method", ["fork", "exec"])
 @pytest.mark.parametrize("chunksize", [1, 7, None])
 def test_worker_is_replaced_after_so_many_tasks(method: str, chunksize: int | None) -> None:
@@ -129,6 +134,15 @@ def test_time_is_up_while_the_consumer_is_away() -> None:
         (1, gs.TaskTimeoutError)
     ]
     assert run.report.timeouts == 1
+
+
+def test_run_that_is_closed_does_not_wait_for_a_keeper_that_was_killed() -> None:
+    with ProcessExecutor(2) as engine:
+        run = gs.map(keeper_or_nap, range(4), on=engine, chunksize=1)
+        os.kill(next(run), signal.SIGKILL)
+        run.close()  # the lane is closed first, and hears of the keeper then
+    with pytest.raises(gs.RunClosedError):
+        next(run)
 
 
 def test_death_names_item_signal_and_seconds() -> None:

@@ -153,11 +153,11 @@ class ProcessLane:
                 if pool.death:
                     self.wakeup.set()  # the death has its turn after this news
                 return tuple(self._news)
-        if self._is_closed or self._held:
+        if self._held:
             return ()
-        if pool.death:
+        if pool.death and not self._is_closed:
             raise WorkerDiedError(pool.death)
-        if pool.is_closed and self._inside:
+        if pool.is_closed and self._inside:  # nothing comes any more, to a closed lane neither
             raise RunClosedError(_SHUT)
         return ()
 
