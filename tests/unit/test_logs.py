@@ -1,4 +1,7 @@
-"""What workers log, print and warn of is heard in the parent, whole and once."""
+"""What workers log, print and warn of is heard in the parent, whole and once.
+
+Over 400 lines, since each way to speak, and to be heard, is a test of its own.
+"""
 
 from __future__ import annotations
 

@@ -315,6 +315,13 @@ def test_threads_that_compute_follow_amdahl() -> None:
     assert predict(shared, at)["threads"] == pytest.approx(expected, rel=0.05)
 
 
+@pytest.mark.parametrize(("items", "workers"), [(20, 4), (120, 11), (10_000, MOST_PROCESSES)])
+def test_processes_beyond_the_cores_have_to_pay_for_their_start(items: int, workers: int) -> None:
+    sleep = replace(SLEEP, items=4, wall_seconds=0.012, cpu_seconds=0.0001, remaining=items)
+    plan = pick(replace(sleep, no_threads="it seeds random"))
+    assert (plan.engine, plan.workers) == ("processes", workers)
+
+
 def test_plan_is_plain_data() -> None:
     plan = pick(replace(SPIN, pair=SPIN_PAIR))
     data = plan.as_dict()

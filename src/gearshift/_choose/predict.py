@@ -21,7 +21,7 @@ MOST_PROCESSES = 32
 THREADS_HEADROOM = 1.25  # more threads than wall/cpu asks for, since waits vary
 WAITING_SHARE = 0.25  # of the wall time of an item, from which on its waits are worth overlapping
 PROCESS_SHARE = 0.95  # of a core that a worker really gets
-MORE_PROCESS_SECONDS = 0.003  # to fork and end each worker beyond the number of cores
+MORE_PROCESS_SECONDS = 0.003  # to fork and end a worker beyond the number of cores (docs/design.md)
 # How many to begin with, by what they wait for: many sleepers harm nobody, many connections may.
 FIRST_THREADS = {"sleep": MOST_THREADS, "socket": 32, "child": 4, "file": 4, "lock": 8, None: 32}
 ALL_AT_ONCE = 256  # sleepers, if they are no more than that

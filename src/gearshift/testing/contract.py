@@ -701,6 +701,8 @@ def check_leaving_with_leaves_nothing_running(make_engine: MakeEngine) -> None:
         expect(lines["begin"] >= 1, "nothing had begun")
         time.sleep(3 * tasks.SPAN_SECONDS)
         equal(Counter(log.lines), lines, "begins and ends of tasks, a while after the run")
+        if bench.traits.stops != "kill":  # else what ran may have been killed amid
+            equal(lines["end"], lines["begin"], "tasks that ended, of those that began")
         _, error = until_error(run)
         equal(type(error), gs.RunClosedError, "type of the error of a closed run")
         run.close()  # again is fine
