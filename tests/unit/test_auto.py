@@ -13,7 +13,9 @@ import pytest
 
 import gearshift as gs
 from gearshift._measure.blocked import blocked_on, thread_times
+from gearshift._run.auto import Auto
 from gearshift._run.watch import Watch
+from gearshift.facts import Settled
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -239,6 +241,93 @@ def test_watch_sees_that_the_gil_is_held() -> None:
     assert max(shares) > 0.5  # on a busy machine some looks see less
     assert not any(sight.is_importing for sight in sights)
     assert all(sight.times is not None and sight.times.cpu_seconds > 0 for sight in sights)
+
+
+@LINUX
+def test_watch_sees_that_c_code_held_the_gil_all_the_time() -> None:
+    shares = set()
+    for _ in range(5):
+        watch = Watch(lambda _sight, _is_over: None, lambda: None)
+        watch.begin()
+        sum(range(1_000_000))  # lets nobody else run, not even the watcher begin
+        watch.end()
+        shares.add(watch.gil_share)
+    assert 1.0 in shares
+
+
+class NoObstacles:
+    def threads(self) -> str | None:
+        return None
+
+    def processes(self, value: object) -> str | None:
+        return None
+
+
+@pytest.mark.parametrize(("first_seconds", "share"), [(0.05, None), (0.001, 1.0)])
+def test_gil_that_a_first_item_unlike_the_others_held_says_nothing_of_them(
+    first_seconds: float, share: float | None
+) -> None:
+    auto = Auto(cores=2, nested=False, workers=None, obstacles=NoObstacles())
+    auto.note_gil(1.0)
+    for index, seconds in enumerate([first_seconds, *[0.001] * 5]):
+        auto.observe(Settled(index, [index], {}, seconds, seconds), 0.0)
+    assert auto.profile(100, 0.0, lambda: 0.01).gil_share == share
+
+
+def pid_of(item: int) -> tuple[int, int]:
+    spin(15_000)
+    return item, os.getpid()
+
+
+def _beside_a_thread(work: Callable[[], None]) -> None:
+    """Do something while another thread exists, so that worker processes start as fresh programs."""
+    gate = threading.Event()
+    other = threading.Thread(target=gate.wait)
+    other.start()
+    try:
+        work()
+    finally:
+        gate.set()
+        other.join()
+
+
+def test_caller_runs_items_while_workers_start() -> None:
+    def work() -> None:
+        with gs.map(pid_of, range(900)) as run:
+            pairs = list(run)
+        assert [item for item, _ in pairs] == list(range(900))
+        own = sum(pid == os.getpid() for _, pid in pairs)
+        if run.report.engine == "processes":  # a busy machine may see no use in them
+            assert own > 60, own  # the look and the test take 40
+            assert own < 900
+
+    _beside_a_thread(work)
+
+
+def test_run_left_while_workers_start_ends_at_once() -> None:
+    def work() -> None:
+        with gs.map(pid_of, range(900)) as run:
+            for (item, _), due in zip(run, range(80), strict=False):
+                assert item == due
+        assert run.report.items < 900
+
+    _beside_a_thread(work)
+
+
+def test_error_of_the_caller_while_workers_start_is_raised_at_its_turn() -> None:
+    def fail_late(item: int) -> int:
+        spin(15_000)
+        if item == 70:
+            raise KeyError(item)
+        return item
+
+    def work() -> None:
+        got: list[int] = []
+        with pytest.raises(KeyError), gs.map(fail_late, range(900)) as run:
+            got.extend(run)
+        assert got == list(range(70))
+
+    _beside_a_thread(work)
 
 
 def test_watch_of_a_short_turn_ends_with_it() -> None:

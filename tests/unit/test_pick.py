@@ -212,7 +212,7 @@ RECORDED = {
     "the same, unpicklable": (replace(SPIN, pair=SPIN_PAIR, no_processes="no"), "serial", 1),
     "the same, at most 3 workers": (replace(SPIN, pair=SPIN_PAIR, workers=3), "processes", 3),
     "the same, slow to start": (
-        replace(SPIN, pair=SPIN_PAIR, start_seconds=0.2, remaining=300),
+        replace(SPIN, pair=SPIN_PAIR, start_seconds=0.3, remaining=300),
         "serial",
         1,
     ),
@@ -273,7 +273,7 @@ def test_reasons_read_well() -> None:
     assert pick(replace(SPIN, pair=SPIN_PAIR)).reasons == (
         "it computes for 1 ms an item",
         "two threads do 1.0 times as much as one: it holds the GIL, or other programs the cores",
-        "2 processes are expected to need 571 ms instead of 1 s",
+        "2 processes are expected to need 561 ms instead of 1 s",
     )
     assert pick(replace(SPIN, pair=HASH_PAIR)).reasons == (
         "it computes for 1 ms an item",

@@ -184,6 +184,7 @@ def _on_processes(profile: Profile, at: Figures) -> float:
     count = at.processes
     cores = PROCESS_SHARE * min(profile.cores, count)
     an_item = max(at.wall / count, (at.cpu + profile.carry_seconds) / cores, profile.send_seconds)
-    whole = math.ceil(at.rest / count) * at.wall  # few long items do not divide
     start = profile.start_seconds + MORE_PROCESS_SECONDS * max(0, count - profile.cores)
-    return start + max(at.rest * an_item, whole)
+    meanwhile = int(start / at.wall)  # items that the caller's thread runs, filling in
+    whole = math.ceil(max(0, at.rest - max(1, meanwhile)) / count) * at.wall  # do not divide
+    return start + max((at.rest - meanwhile) * an_item, whole)

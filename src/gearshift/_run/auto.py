@@ -125,7 +125,8 @@ class Auto:
         self._away_began = 0.0  # of the test
         self._no_threads: Any = _UNKNOWN
         self._waits_on: str | None = None
-        self.gil_share: float | None = None  # seen from beside an item
+        self._gil_share: float | None = None  # seen from beside an item
+        self._first_gil_share: float | None = None  # the same, of the first
         self._tuner: ThreadTuner | None = None
         self._stretch: StretchSums | None = None
 
@@ -183,6 +184,13 @@ class Auto:
                 and self._pair.chunks >= LONE_CHUNKS + PAIR_CHUNKS
             )
         return self.phase is Phase.THREADS and self._stretch is not None and self._stretch.is_due
+
+    def note_gil(self, share: float) -> None:
+        """Take note of the share of moments in which the item that has just ended held the GIL."""
+        if self._seen == 0:
+            self._first_gil_share = share
+        else:
+            self._gil_share = share
 
     def read_clocks(self, clocks: Sequence[int], now: float) -> None:
         """Read what the threads of the test have had of the cores."""
@@ -370,11 +378,13 @@ class Auto:
         if items == 0 and self._stretch is not None:
             items, wall, cpu = self._stretch.sums
         delay, first = min(self._clock.delay_seconds, wall), None
+        gil_share = self._first_gil_share if self._gil_share is None else self._gil_share
         if self._first is not None and items > 1:
             alone, its_cpu, its_delay = self._first
             if alone > FIRST_TIMES * (wall - alone) / (items - 1):
                 items, wall, cpu = items - 1, wall - alone, cpu - its_cpu
                 delay, first = max(0.0, delay - its_delay), alone
+                gil_share = self._gil_share  # it may have imported something
         return Profile(
             items=items,
             seen=self._seen,
@@ -384,7 +394,7 @@ class Auto:
             first_seconds=first,
             own_share=self._clock.own_share,
             waits_on=self._waits_on,
-            gil_share=self.gil_share,
+            gil_share=gil_share,
             pair=self._tested if self._is_pair_like(items, wall) else None,
             stretch=None if self._stretch is None else self._stretch.seen(now, self.threads),
             remaining=remaining,

@@ -95,9 +95,9 @@ class Gears:
         self.plan: Plan | None = None
         self.planned_seconds: float | None = None  # for what remained at the last look
         self.lane: Lane | None = None
-        self.caller: Lane | None = (
-            None  # of the caller's thread, which ends what it is at beside `lane`
-        )
+        # Of the caller's thread, beside `lane`: it ends what it is at, or fills in while workers start.
+        self.caller: Lane | None = None
+        self.is_filling_in: bool = False
         self._watch: Watch | None = None
         self._wakeup: Wakeup | None = None
         self.reasons: tuple[str, ...] = reasons
@@ -170,7 +170,7 @@ class Gears:
         if self._watch is not None:
             self._watch.end()
             if self.auto is not None and self._watch.gil_share is not None:
-                self.auto.gil_share = self._watch.gil_share
+                self.auto.note_gil(self._watch.gil_share)
             self._watch = None
 
     def shift_amid(self, sight: Sight, remaining: int | None, now: float) -> bool:
@@ -193,8 +193,19 @@ class Gears:
         self.auto.carry_out_amid(plan, now)
         return True
 
+    @property
+    def is_caller_free(self) -> bool:
+        """Whether the caller's thread would run items while workers start."""
+        return self.is_filling_in and self.caller is not None and self.caller.room() > 0
+
+    @property
+    def is_caller_busy(self) -> bool:
+        """Whether the caller's thread has such items."""
+        return self.is_filling_in and self.caller is not None and self.caller.room() == 0
+
     def leave_caller(self) -> None:
         """Close the lane of the caller's thread, once its news is collected."""
+        self.is_filling_in = False
         if self.caller is not None:
             self.caller.close()
             self.caller = None
@@ -204,14 +215,15 @@ class Gears:
         if self.auto is not None and self.auto.phase is Phase.LOOK:
             self.auto.item = chunk.items[-1]
 
-    def observe(self, settled: Settled, now: float) -> None:
-        """Learn from outcomes (auto)."""
+    def observe(self, settled: Settled, now: float, lane: Lane) -> None:
+        """Learn from outcomes of a lane (auto)."""
         if self.auto is None:
             return
-        if self._opened_at is not None:
+        if self._opened_at is not None and lane is self.lane:
             seconds = now - self._opened_at - settled.busy_seconds
             note_start(self.name, self._method, max(seconds, 0.0))
             self._opened_at = None
+            self.is_filling_in = False
         self.auto.observe(settled, now)
 
     def is_choice_due(self, now: float) -> bool:
@@ -331,11 +343,23 @@ class Gears:
             return
         if plan.engine == "processes":
             self._opened_at = now
+            lane = self._fill_in(lane, engine, wakeup)
         if lane is not None:
             lane.close()
         if engine is not None:
             engine.shutdown(wait=False)
         self._carry_out(plan, clock())
+
+    def _fill_in(self, lane: Lane | None, engine: Engine | None, wakeup: Wakeup) -> Lane | None:
+        """Have the caller's thread run items while workers start; return the lane that has to go."""
+        if self._has_no_caller:
+            return lane
+        if engine is not None and engine.traits.in_caller:
+            self.caller, lane = lane, None
+        else:
+            self.caller = self._make("serial", None).open(self._job, wakeup)
+        self.is_filling_in = True
+        return lane
 
     def tune(self, now: float, remaining: int | None) -> None:
         """Change the number of threads if that promises more (auto)."""

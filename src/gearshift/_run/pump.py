@@ -443,13 +443,17 @@ class Pump:
 
     def _collect(self) -> None:
         """Take outcomes from the lanes."""
+        if self.gears.lane is not None:
+            self._collect_from(self.gears.lane)
         caller = self.gears.caller
-        if caller is not None:  # its turn is over: what it has not begun runs on the other lane
+        if caller is None:
+            return
+        if self.gears.is_filling_in and not self._ledger.is_ending:
+            self._collect_from(caller)
+        else:  # its turn is over: what it has not begun runs on the other lane
             caller.revoke()
             self._collect_from(caller)
             self.gears.leave_caller()
-        if self.gears.lane is not None:
-            self._collect_from(self.gears.lane)
 
     def _collect_from(self, lane: Lane) -> None:
         """Take outcomes from a lane."""
@@ -467,7 +471,7 @@ class Pump:
             if isinstance(each, Returned):
                 self._ledger.returned(each.first, each.count)
             else:
-                self._settle(each, now)
+                self._settle(each, now, lane)
         if count:
             lane.ack(count)
 
@@ -495,7 +499,7 @@ class Pump:
                 return
             self.wakeup.wait(self._until(None), lane.filenos())
 
-    def _settle(self, settled: Settled, now: float) -> None:
+    def _settle(self, settled: Settled, now: float, lane: Lane) -> None:
         self._ledger.settle(settled, now)
         before = self._tally.timeouts
         self._tally.add(settled)
@@ -504,7 +508,7 @@ class Pump:
         if self._tuner is not None:
             self._tuner.observe(len(settled.values), settled.busy_seconds)
         self._buffer.observe(_size_bytes(settled.values[0]))
-        self.gears.observe(settled, now)
+        self.gears.observe(settled, now, lane)
 
     def _end_early(self) -> None:
         """Revoke what no longer counts: a failure is final, or the run was cancelled."""
@@ -559,13 +563,20 @@ class Pump:
         return self.gears.is_shifting and not self._ledger.is_ending
 
     def _feed(self) -> None:
-        """Send chunks while the lane has room."""
+        """Send chunks while the lane has room, and first to the caller's thread, if it fills in."""
         lane = self.gears.lane
         if lane is None or not self._ledger.unsent or self._is_held:
             return
+        caller = self.gears.caller
+        if caller is not None and self.gears.is_filling_in:
+            seconds = self.gears.item_seconds or WORK_SECONDS
+            self._feed_lane(caller, 1 if self._single else max(1, int(WORK_SECONDS / seconds)))
+        self._feed_lane(lane, self._chunk_length())
+
+    def _feed_lane(self, lane: Lane, length: int) -> None:
+        """Send chunks while a lane has room."""
         now = self._clock()
         room = lane.room()
-        length = self._chunk_length()
         while room > 0:
             if not self.is_in_caller and not self._memory.is_open(now, self._ledger.outstanding):
                 return
@@ -597,7 +608,7 @@ class Pump:
             return _EMIT
         if ledger.raised is not None:
             return Step(Action.END, error=ledger.raised.exception)
-        if ledger.outstanding and self.is_in_caller:
+        if ledger.outstanding and (self.is_in_caller or self.gears.is_caller_busy):
             return _WORK
         count = self._wanted()
         if count > 0 and not self.source.is_async:
@@ -653,7 +664,7 @@ class Pump:
             return 0
         if ledger.has_sendable(self._clock()):
             return 0
-        room = lane.room()
+        room = lane.room() + self.gears.is_caller_free
         if room <= 0 or (self._memory.look_at is not None and ledger.outstanding):
             return 0
         length = self._chunk_length()

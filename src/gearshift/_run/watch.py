@@ -1,11 +1,11 @@
 """Look from beside at an item that takes long in the caller's thread.
 
     caller:   begin() -> lane.work() ............................ -> end()
-    watcher:            6 ms: what does it wait for? -> beside(...) -> over
+    watcher:            3 ms: what does it wait for? -> beside(...) -> over
 
 One thread for one turn, gone before the next step of the pump, so that the two never touch the
 pump at the same time, and worker processes can be forked between turns. It is started by `_thread`:
-an item that takes less than 6 ms pays 60 us for it, and `threading` would take twice that.
+an item that takes less than 3 ms pays 60 us for it, and `threading` would take twice that.
 """
 
 from __future__ import annotations
@@ -26,14 +26,12 @@ if TYPE_CHECKING:
 
 __all__ = ["Sight", "Watch"]
 
-FIRST_SECONDS = 0.006  # into a turn
+FIRST_SECONDS = 0.003  # into a turn
 PEEKS = 5  # at what the caller's thread waits for, so long apart:
 PEEK_SECONDS = 0.0005
 GIL_LOOKS = 10
 LEAST_GIL_LOOKS = 6  # if the item ends meanwhile
-HELD_SECONDS = (
-    0.006  # late in waking up: longer than the turns of Python code (5 ms), so C code held the GIL
-)
+HELD_SECONDS = 0.002  # late in waking up: the GIL was held all the while (turns are 5 ms)
 GIL_SLEEP_SECONDS = (0.0002, 0.0006)  # jittered, so that no rhythm of the function's fools it
 GIL_LATE_SECONDS = 0.0003  # of waking up, from which on somebody held the GIL (turns are 0.5 ms)
 COMPUTING_SHARE = 0.5  # of the time, from which on the GIL is worth a look
@@ -89,7 +87,8 @@ class Watch:
         ended.acquire()
         self._over, self._ended = over, ended
         try:
-            _thread.start_new_thread(self._look, (over, ended))
+            began = time.perf_counter(), time.thread_time()
+            _thread.start_new_thread(self._look, (over, ended, *began))
         except RuntimeError:
             self._over = self._ended = None
 
@@ -104,15 +103,20 @@ class Watch:
             self._ended.acquire()
             self._ended = None
 
-    def _look(self, over: _thread.LockType, ended: _thread.LockType) -> None:
+    def _look(
+        self, over: _thread.LockType, ended: _thread.LockType, asked: float, cpu_seconds: float
+    ) -> None:
         """Wait, look, and let `beside` do what follows (the watcher's thread)."""
         began = time.perf_counter()
         try:
             before = thread_times(self._number, self._caller)
+            self._note_lateness(began - asked, 0.0, cpu_seconds)  # to begin, too, takes the GIL
             delay = run_delay_seconds()
             if over.acquire(timeout=FIRST_SECONDS):
                 return
-            self._note_lateness(time.perf_counter() - began - FIRST_SECONDS, delay, before)
+            if before is not None:
+                late = time.perf_counter() - began - FIRST_SECONDS
+                self._note_lateness(late, delay, before.cpu_seconds)
             sight = self._see(began, before, over)
             if sight is not None:
                 self._beside(sight, lambda seconds: over.acquire(timeout=seconds))
@@ -135,15 +139,17 @@ class Watch:
         return sight
 
     def _note_lateness(
-        self, late_seconds: float, delay_before: float | None, before: ThreadTimes | None
+        self, late_seconds: float, delay_before: float | None, cpu_before: float
     ) -> None:
         """Take a late waking up for what it shows, if the caller's thread computed, and we had a core."""
+        if late_seconds <= HELD_SECONDS or delay_before is None or _is_importing(self._caller):
+            return
         delay = run_delay_seconds()
         after = thread_times(self._number, self._caller)
-        if delay is None or delay_before is None or before is None or after is None:
+        if delay is None or after is None:
             return
         is_late = late_seconds - (delay - delay_before) > HELD_SECONDS
-        if is_late and after.cpu_seconds - before.cpu_seconds > HELD_SECONDS:
+        if is_late and after.cpu_seconds - cpu_before > HELD_SECONDS:
             self.gil_share = 1.0
 
     def _peek(self, sight: Sight, over: _thread.LockType) -> bool:
