@@ -16,6 +16,7 @@ from gearshift._measure.blocked import blocked_on, thread_times
 from gearshift._run.auto import Auto
 from gearshift._run.watch import Watch
 from gearshift.facts import Settled
+from gearshift.plans import Plan
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -272,6 +273,31 @@ def test_gil_that_a_first_item_unlike_the_others_held_says_nothing_of_them(
     for index, seconds in enumerate([first_seconds, *[0.001] * 5]):
         auto.observe(Settled(index, [index], {}, seconds, seconds), 0.0)
     assert auto.profile(100, 0.0, lambda: 0.01).gil_share == share
+
+
+def test_threads_of_its_own_are_looked_for_long_enough_at_every_look(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("gearshift._run.auto.has_other_threads", lambda: True)
+    auto = Auto(cores=2, nested=False, workers=None, obstacles=NoObstacles())
+    numbers = iter(range(1000))
+
+    def turns(count: int) -> list[bool]:
+        due = []
+        for _ in range(count):
+            with auto.turn():
+                pass
+            auto.observe(Settled(next(numbers), [0], {}, 0.004, 0.004), 0.0)
+            due.append(auto.is_due(0.0))
+        return due
+
+    assert turns(6) == [False] * 4 + [True] * 2  # 15 ms beside the first item
+    auto._looks = 1
+    auto.carry_out(Plan("serial", 1, ()), 0.0)
+    assert (
+        turns(24) == [False] * 24
+    )  # of which 3 are measured, and the clock of others ticks slowly
+    assert turns(16)[-1]
 
 
 def pid_of(item: int) -> tuple[int, int]:

@@ -26,10 +26,12 @@ class TurnClock:
     __slots__ = (
         "_cpu_began",
         "_delay_began",
+        "_mine_began",
         "_others_began",
         "_wall_began",
         "cpu_seconds",
         "delay_seconds",
+        "mine_seconds",
         "others_seconds",
         "wall_seconds",
     )
@@ -44,16 +46,18 @@ class TurnClock:
         self.wall_seconds = 0.0
         self.delay_seconds = 0.0
         self._others_began: float | None = None
+        # Since the first turn, what came between turns included:
         self.others_seconds = 0.0  # CPU time of this process's other threads
+        self.mine_seconds = 0.0  # of the caller's
 
     @property
     def own_share(self) -> float:
         """CPU time of threads that are not Python's, for each second of the caller's: BLAS, OpenMP and the like."""
         least = max(LEAST_SHARE * self.wall_seconds, LEAST_SECONDS)
         is_little = self.others_seconds < least  # such as our watcher's
-        if is_little or self.cpu_seconds <= 0 or not has_other_threads():
+        if is_little or self.mine_seconds <= 0 or not has_other_threads():
             return 0.0
-        return self.others_seconds / self.cpu_seconds
+        return self.others_seconds / self.mine_seconds
 
     def __enter__(self) -> Self:
         """Begin a turn."""
@@ -61,13 +65,15 @@ class TurnClock:
         self._cpu_began = time.thread_time()
         if self._others_began is None:
             self._others_began = time.process_time() - self._cpu_began
+            self._mine_began = self._cpu_began
         self._wall_began = time.perf_counter()
         return self
 
     def __exit__(self, *_: object) -> None:
         """End a turn."""
-        mine = time.thread_time() - self._cpu_began
-        self.cpu_seconds += mine
+        now = time.thread_time()
+        self.cpu_seconds += now - self._cpu_began
+        self.mine_seconds = now - self._mine_began
         self.wall_seconds += time.perf_counter() - self._wall_began
         # Since the first turn, and not in turns alone: what others used is told when they pause or the
         # system's clock ticks, which may be in between.

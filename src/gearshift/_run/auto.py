@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 __all__ = ["Auto", "Obstacles", "Phase", "Trial"]
 
 FIRST_LOOK_SECONDS = 0.003
-OTHERS_LOOK_SECONDS = 0.015  # the first look, where there are threads that may be of BLAS
+OTHERS_LOOK_SECONDS = 0.015  # before a look, where there are threads that may be of BLAS
 LONGEST_LOOK_SECONDS = 0.5  # between two looks: a choice takes microseconds
 EARLY_ITEMS = 3  # mostly waiting shows after this many, or
 EARLY_SECONDS = 0.009  # this long (CHOOSING, step 2)
@@ -210,8 +210,10 @@ class Auto:
             return False
         if self._elapsed_seconds >= self._next_look_seconds:
             first = self._first[0] if self._first is not None else 0.0
-            seen = self._elapsed_seconds - first
-            if self._looks > 0 or seen >= OTHERS_LOOK_SECONDS or not has_other_threads():
+            seen = (
+                self._wall_seconds - first
+            )  # what other threads do is told by the tick of a clock
+            if seen >= OTHERS_LOOK_SECONDS or not has_other_threads():
                 return True
         is_early = self._items >= EARLY_ITEMS or self._wall_seconds >= EARLY_SECONDS
         return self._looks == 0 and is_early and is_waiting(self._profile(None))

@@ -31,7 +31,9 @@ PEEKS = 5  # at what the caller's thread waits for, so long apart:
 PEEK_SECONDS = 0.0005
 GIL_LOOKS = 10
 LEAST_GIL_LOOKS = 6  # if the item ends meanwhile
-HELD_SECONDS = 0.002  # late in waking up: the GIL was held all the while (turns are 5 ms)
+HELD_SECONDS = 0.006  # late to begin or to wake up: longer than the turns of Python code (5 ms), so C held the GIL
+TURN_SECONDS = 0.002  # late, from which on it counts as some looks that found the GIL held
+TURN_LOOKS = 3
 GIL_SLEEP_SECONDS = (0.0002, 0.0006)  # jittered, so that no rhythm of the function's fools it
 GIL_LATE_SECONDS = 0.0003  # of waking up, from which on somebody held the GIL (turns are 0.5 ms)
 COMPUTING_SHARE = 0.5  # of the time, from which on the GIL is worth a look
@@ -78,6 +80,7 @@ class Watch:
         self._over: _thread.LockType | None = None
         self._ended: _thread.LockType | None = None
         self.is_over: bool = False
+        self._was_late = False
         self.gil_share: float | None = None  # of the turn, where that was seen
 
     def begin(self) -> None:
@@ -142,14 +145,15 @@ class Watch:
         self, late_seconds: float, delay_before: float | None, cpu_before: float
     ) -> None:
         """Take a late waking up for what it shows, if the caller's thread computed, and we had a core."""
-        if late_seconds <= HELD_SECONDS or delay_before is None or _is_importing(self._caller):
+        if late_seconds <= TURN_SECONDS or delay_before is None or _is_importing(self._caller):
             return
         delay = run_delay_seconds()
         after = thread_times(self._number, self._caller)
         if delay is None or after is None:
             return
-        is_late = late_seconds - (delay - delay_before) > HELD_SECONDS
-        if is_late and after.cpu_seconds - cpu_before > HELD_SECONDS:
+        late_seconds = min(late_seconds - (delay - delay_before), after.cpu_seconds - cpu_before)
+        self._was_late = self._was_late or late_seconds > TURN_SECONDS
+        if late_seconds > HELD_SECONDS:
             self.gil_share = 1.0
 
     def _peek(self, sight: Sight, over: _thread.LockType) -> bool:
@@ -179,7 +183,7 @@ class Watch:
 
     def _gil_share(self, over: _thread.LockType) -> float | None:
         """Return in which share of moments somebody else held the GIL, or None if there were too few."""
-        late = looks = 0
+        late = looks = TURN_LOOKS if self._was_late else 0
         short_turns(wanted=True)
         try:
             while looks < GIL_LOOKS:
