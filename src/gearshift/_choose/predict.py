@@ -30,6 +30,7 @@ IN_FLIGHT = 1000  # coroutines at once (engines/asyncio_.py)
 BY_CORE = ("child", "file")  # so many for each core
 PAIR_DOUBT = 0.1  # of the speed-up of two: a short test sees less of it than there is
 AMID_SHARE = 0.3  # of CPU time in an item that has not ended, below which it does not count
+AMID_TIMES = 2  # what it has taken so far: as long again is as good a guess as any
 THREAD_START_SECONDS = 6e-5
 
 
@@ -136,6 +137,7 @@ def _threads(profile: Profile, wall: float, cpu: float, known: int | None) -> in
         jump = max(known, 1)
     if profile.is_amid_item and cpu < AMID_SHARE * wall:  # the rest of it may be all waiting
         cpu = 0.0
+        wall *= AMID_TIMES
     wanted = most_threads(wall, cpu)
     most = jump if known is None else min(jump, known)
     return max(1, min(max(wanted, 2), most))
