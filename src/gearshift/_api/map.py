@@ -38,6 +38,7 @@ if TYPE_CHECKING:
 __all__ = ["Obstacles", "Options", "each", "map", "run_map"]
 
 R = TypeVar("R")
+S = TypeVar("S")
 
 _ERRORS = ("raise", "return", "skip")
 
@@ -93,6 +94,22 @@ def map(
     errors: Literal["return"],
     **options: Unpack[Options],
 ) -> Run[R | Failure]: ...
+@overload
+def map(
+    fn: Callable[..., Coroutine[Any, Any, R]],
+    /,
+    *iterables: Iterable[Any] | AsyncIterable[Any],
+    errors: Callable[[Failure], S],
+    **options: Unpack[Options],
+) -> Run[R | S]: ...
+@overload
+def map(
+    fn: Callable[..., R],
+    /,
+    *iterables: Iterable[Any] | AsyncIterable[Any],
+    errors: Callable[[Failure], S],
+    **options: Unpack[Options],
+) -> Run[R | S]: ...
 def map(
     fn: Callable[..., Any],
     /,
@@ -103,7 +120,7 @@ def map(
     buffersize: int | None = None,
     ordered: bool = True,
     star: bool = False,
-    errors: Errors = "raise",
+    errors: Errors | Callable[[Failure], Any] = "raise",
     retries: int | Retry = 0,
     task_timeout: float | None = None,
     limit: Rate | None = None,
@@ -133,7 +150,8 @@ def map(
         ordered: False gives values as they come.
         star: Each item is a tuple of arguments, or a dict of keywords.
         errors: What becomes of an item that fails: "raise" its exception at its turn,
-            "return" a `gs.Failure` in its place, or "skip" it (the report keeps it).
+            "return" a `gs.Failure` in its place, or "skip" it (the report keeps it); or a function,
+            which is given the `gs.Failure` and returns what stands in its place.
         retries: How often a failed item is tried again, or a `gs.Retry`.
         task_timeout: Seconds that one task may take; after that it is stopped in the way
             of the engine and fails with `gs.TaskTimeoutError`. Chunks are of one item then.
@@ -185,7 +203,7 @@ def each(
     fn: Callable[..., Any],
     /,
     *iterables: Iterable[Any],
-    errors: Errors = "raise",
+    errors: Errors | Callable[[Failure], Any] = "raise",
     **options: Unpack[Options],
 ) -> Report:
     """Run a function over inputs for its side effect, to the end, and return the report.
@@ -214,7 +232,7 @@ def run_map(
     fn: Callable[..., Any],
     iterables: tuple[Any, ...],
     *,
-    errors: Errors = "raise",
+    errors: Errors | Callable[[Failure], Any] = "raise",
     pairs: bool = False,
     trial: Trial | None = None,
     **options: Unpack[Options],
@@ -250,7 +268,8 @@ def run_map(
     )
     ledger = Ledger(
         ordered=options.get("ordered", True),
-        errors=errors,
+        errors=errors if isinstance(errors, str) else "return",
+        instead=None if isinstance(errors, str) else errors,
         retry=retries if isinstance(retries, Retry) else Retry(retries),
         pairs=pairs,
         chance=random.Random().random,  # noqa: S311 - jitter; its own, so that the user's seeded generator stays as it is
@@ -328,8 +347,11 @@ def _check_options(*, errors: object, options: Options) -> None:
         TypeError: An option is of the wrong type.
         ValueError: An option has a wrong value.
     """
-    if errors not in _ERRORS:
-        raise ValueError(f"errors={errors!r} is not one of {', '.join(builtin_map(repr, _ERRORS))}")
+    if not callable(errors) and errors not in _ERRORS:
+        names = ", ".join(builtin_map(repr, _ERRORS))
+        raise ValueError(
+            f"errors={errors!r} is not one of {names}, or a function that is given a gs.Failure"
+        )
     for name in ("chunksize", "buffersize", "total"):
         _check_whole(name, options.get(name), least=0 if name == "total" else 1)
     _check_whole("seed", options.get("seed"), least=None)

@@ -96,7 +96,11 @@ class Journal:
     """
 
     def __init__(
-        self, path: str | os.PathLike[str], *, key: Callable[[Any], Any] | None = None
+        self,
+        path: str | os.PathLike[str],
+        *,
+        key: Callable[[Any], Any] | None = None,
+        still: Callable[[Any], bool] | None = None,
     ) -> None:
         """Name the file; it is opened when the run starts.
 
@@ -106,17 +110,24 @@ class Journal:
                 inputs may change between calls. Without it an item is known by its place,
                 and plain items (what JSON has) are compared. Items with the same key are
                 told apart by their order.
+            still: Says of a kept value whether it still holds, such as whether the file that it names
+                is there; where it does not, the item runs again. It needs a `key`.
 
         Raises:
-            TypeError: `path` is not a path, or `key` cannot be called.
-            ValueError: `path` is empty.
+            TypeError: `path` is not a path, or `key` or `still` cannot be called.
+            ValueError: `path` is empty, or there is no `key` beside `still`.
         """
         self.path: str = os.fsdecode(path)
         if not self.path:
             raise ValueError(f"path={path!r} is empty: name the file that is to keep the outcomes")
         if key is not None and not callable(key):
             raise TypeError(f"key={key!r} is not callable: it gives an item's identity")
+        if still is not None and not callable(still):
+            raise TypeError(f"still={still!r} is not callable: it says whether a kept value holds")
+        if still is not None and key is None:
+            raise ValueError("still= needs key=: an item known by its place has one value for good")
         self.key = key
+        self.still = still
         self._failed_only = False
         self._marks: Callable[[], Mapping[str, Any]] | None = None
         self._begun: Callable[[Mapping[str, Any]], None] | None = None
@@ -208,6 +219,7 @@ class Logbook:
         """Read what is known of the failures; the rest is read as items come."""
         self._connection = connection
         self._key = journal.key
+        self._still = journal.still
         self._marks = journal._marks  # noqa: SLF001 - the two are one thing
         self._failed_only = journal._failed_only  # noqa: SLF001
         self._failed = {key for (key,) in connection.rows("SELECT key FROM failed")}
@@ -464,10 +476,11 @@ class _ByKey(Logbook):
     ) -> Iterator[tuple[Sequence[Any], Sequence[Any] | None]]:
         names = [self._next_name(item) for item in items]
         at = 0
+        holds = [self._holds(name) for name in names]
         while at < len(items):
-            is_known = names[at] in self._places
+            is_known = holds[at]
             until = at + 1
-            while until < len(items) and (names[until] in self._places) == is_known:
+            while until < len(items) and holds[until] == is_known:
                 until += 1
             if is_known:
                 self.replayed += until - at
@@ -506,6 +519,12 @@ class _ByKey(Logbook):
         name = json.dumps(key)
         self._times[name] += 1
         return name if self._times[name] == 1 else f"{name} #{self._times[name]}"
+
+    def _holds(self, name: str) -> bool:
+        """Whether an item has a value that still holds."""
+        if name not in self._places:
+            return False
+        return self._still is None or bool(self._still(self._value(name)))
 
     def _value(self, name: str) -> Any:
         row, offset = self._places[name]

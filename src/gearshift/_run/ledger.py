@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import heapq
 from collections import deque
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Literal
 
 from gearshift.facts import Chunk, Failure, FailureKind, Fault, Retry, Settled, type_name
@@ -58,6 +59,7 @@ class Ledger:
         ordered: bool = True,
         errors: Errors = "raise",
         retry: Retry | None = None,
+        instead: Callable[[Failure], Any] | None = None,
         pairs: bool = False,
         chance: Callable[[], float] = lambda: 0.0,
         describe: Callable[[Failure], None] = lambda _failure: None,
@@ -68,6 +70,7 @@ class Ledger:
             ordered: Emit in the order of admission.
             errors: What becomes of an item that failed for good.
             retry: Which failures are tried again.
+            instead: With "return", gives what stands in the place of a failure; what it raises ends the run.
             pairs: Emit `(index, item, outcome)` instead of the outcome.
             chance: Source of the retries' jitter, from 0 to 1.
             describe: Told of every item that failed for good, when it did.
@@ -75,6 +78,7 @@ class Ledger:
         self._ordered = ordered
         self._errors = errors
         self._retry = retry if retry is not None else Retry(0)
+        self._instead = instead
         self._pairs = pairs
         self._chance = chance
         self.describe = describe
@@ -311,8 +315,8 @@ class Ledger:
             failure = Failure(index, entry.items[offset], fault.exception, attempts, fault.seconds)
             entry.failures[offset] = failure
             entry.missing -= 1
-            outcomes[index - first] = failure
             self._count_failure(failure)
+            outcomes[index - first] = self._stand_in(failure)
         self._tell(entry, good, outcomes[good - first :])
         return outcomes
 
@@ -337,8 +341,21 @@ class Ledger:
             self.kinds[name] = FailureKind(name, kind.count + 1, example)
         elif len(self.kinds) < _KEPT_KINDS:
             self.kinds[name] = FailureKind(name, 1, failure)
-        if self._errors != "raise":
-            return
+        if self._errors == "raise":
+            self._end_with(failure)
+
+    def _stand_in(self, failure: Failure) -> Any:
+        """Return what takes the place of a failure."""
+        if self._instead is None:
+            return failure
+        try:
+            return self._instead(failure)
+        except Exception as error:  # as if the item had raised it
+            self._end_with(replace(failure, exception=error))
+            return failure
+
+    def _end_with(self, failure: Failure) -> None:
+        """End the run at its turn, and drop what comes after it."""
         if self._final is None or (self._ordered and failure.index < self._final.index):
             self._final = failure
             self._drop_unsent()
