@@ -41,6 +41,9 @@ if TYPE_CHECKING:
     from gearshift.facts import Rate as Rate
     from gearshift.facts import Report as Report
     from gearshift.facts import Retry as Retry
+    from gearshift.jobs.download import download as download
+    from gearshift.jobs.download.record import DownloadError as DownloadError
+    from gearshift.jobs.download.record import DownloadRecord as DownloadRecord
     from gearshift.plans import Pair as Pair
     from gearshift.plans import Plan as Plan
     from gearshift.plans import Profile as Profile
@@ -82,6 +85,9 @@ _HOMES = {
     "Rate": "gearshift.facts",
     "Report": "gearshift.facts",
     "Retry": "gearshift.facts",
+    "download": "gearshift.jobs.download",
+    "DownloadError": "gearshift.jobs.download.record",
+    "DownloadRecord": "gearshift.jobs.download.record",
     "Pair": "gearshift.plans",
     "Plan": "gearshift.plans",
     "Profile": "gearshift.plans",
@@ -92,6 +98,8 @@ _HOMES = {
 
 __all__ = [
     "Comparison",
+    "DownloadError",
+    "DownloadRecord",
     "Failure",
     "FailureKind",
     "GearshiftError",
@@ -120,6 +128,7 @@ __all__ = [
     "UnsupportedError",
     "WorkerDiedError",
     "compare",
+    "download",
     "each",
     "engines",
     "explain",

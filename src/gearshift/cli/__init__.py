@@ -29,6 +29,11 @@ _COMMANDS = {
         "compare",
         "Run a function on every engine, and say which to use.",
     ),
+    "download": (
+        "gearshift.cli.download",
+        "download",
+        "Fetch files into a folder, each whole or not there.",
+    ),
     "tour": ("gearshift.cli.tour", "tour", "Measure a book chapter's examples on this machine."),
 }
 

@@ -1,0 +1,322 @@
+"""`gearshift download [URL...] --into DIR`: files, each whole or not there.
+
+Status: 0 every file is there; 1 some are not; 2 wrong use; 130 Ctrl-C. One line on standard error for
+each failure, and a summary; `--report` has a JSON line for each URL.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import sys
+import time
+from contextlib import ExitStack
+from itertools import chain
+from typing import TYPE_CHECKING, Any, TextIO
+
+import click
+
+from gearshift.cli.problems import WrongUse, why
+from gearshift.errors import GearshiftError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+    from gearshift import DownloadRecord, Run
+    from gearshift.cli.bar import Bar
+
+__all__ = ["download"]
+
+_EXAMPLES = """\b
+Examples:
+  gearshift download https://example.org/a.jpg https://example.org/b.jpg --into pictures
+  gearshift download --from urls.txt --into pictures --report pictures.jsonl
+  cat list.csv | gearshift download --from - --into pictures --limit 50
+
+A list has a URL a line; or JSON lines, or CSV with a first line of names, with url and,
+where wanted, name, checksum (sha256:...) and headers. The same command again fetches only
+what is not there yet.
+"""
+_MOST_NAMED = 20  # failures, in lines of their own
+_NOTHING_LEFT, _SOME_FAILED = 0, 1
+
+
+@click.command(epilog=_EXAMPLES)
+@click.argument("urls", metavar="[URL]...", nargs=-1)
+@click.option("--from", "source", metavar="FILE", help="A list of URLs; - is standard input.")
+@click.option("--into", metavar="DIR", required=True, help="The folder; made if it is not there.")
+@click.option("--report", metavar="FILE", help="Write a JSON line for each URL.")
+@click.option(
+    "--connections", type=int, metavar="N", help="At once; found by measuring if not said."
+)
+@click.option("--per-host", type=int, metavar="N", help="Connections to one host at most.")
+@click.option("--limit", type=int, metavar="N", help="Requests a second at most.")
+@click.option("--retries", type=int, default=5, show_default=True, metavar="N")
+@click.option("--max-time", type=float, metavar="SECONDS", help="For one attempt.")
+@click.option("--max-size", type=int, metavar="BYTES", help="Of a stored file.")
+@click.option(
+    "--min-speed",
+    type=int,
+    default=1000,
+    show_default=True,
+    metavar="BYTES",
+    help="A second; slower for 15 s is given up.",
+)
+@click.option("--name", metavar="TEMPLATE", help="Of file names, such as '{index:06}-{name}'.")
+@click.option("--header", "headers", multiple=True, metavar="'NAME: VALUE'", help="Sent with all.")
+@click.option("--polite", is_flag=True, help="Leave alone what asks not to be fetched by machines.")
+@click.option("--fsync", is_flag=True, help="Have each file on the disk before it has its name.")
+@click.option("--again", is_flag=True, help="Forget what was fetched before.")
+@click.option("--quiet", is_flag=True, help="No bar and no summary.")
+def download(
+    urls: tuple[str, ...],
+    source: str | None,
+    into: str,
+    report: str | None,
+    limit: int | None,
+    headers: tuple[str, ...],
+    *,
+    quiet: bool,
+    **options: Any,
+) -> None:
+    """Fetch files into a folder, each whole or not there, as fast as the other side likes."""
+    _check_wanted(urls, source)
+    from gearshift.cli.interrupts import Interrupts, leave
+
+    with Interrupts() as interrupts, ExitStack() as stack:
+        items = _items(urls, source, stack)
+        bar = None if quiet else _bar()
+        run = _begun(items, into, limit, headers, bar, options)
+        sink = None if report is None else _opened(report, stack)
+        course = _Course(run, sink, bar)
+        try:
+            with run:
+                course.follow()
+        except KeyboardInterrupt:
+            course.is_interrupted = True
+        except GearshiftError as error:  # such as a journal on a disk that is full
+            course.name_problem(str(error))
+        except (OSError, ValueError, csv.Error) as error:  # of the list, or of the report
+            course.name_problem(f"{type(error).__name__}: {error}")
+        if bar is not None:
+            bar.pause()
+        if not quiet:
+            click.echo(course.summary(into), err=True)
+        status = _SOME_FAILED if course.failed or course.is_broken else _NOTHING_LEFT
+        if course.is_interrupted:
+            status = interrupts.status
+    leave(status) if course.is_interrupted else sys.exit(status)
+
+
+def _check_wanted(urls: tuple[str, ...], source: str | None) -> None:
+    """Refuse a command that names nothing.
+
+    Raises:
+        WrongUse: It does not.
+    """
+    if not urls and source is None:
+        raise WrongUse("Nothing to fetch: name URLs, or a list with --from FILE.")
+
+
+def _begun(
+    items: Iterable[Any],
+    into: str,
+    limit: int | None,
+    headers: tuple[str, ...],
+    bar: Bar | None,
+    options: dict[str, Any],
+) -> Run[DownloadRecord]:
+    """Return the run.
+
+    Raises:
+        WrongUse: An option's value cannot be, or the folder cannot be had.
+    """
+    import gearshift as gs
+
+    fields = [_header(each) for each in headers]
+    try:
+        return gs.download(
+            items,
+            into,
+            limit=None if limit is None else gs.Rate(limit),
+            headers=dict(fields),
+            ordered=False,
+            progress=None if bar is None else bar.show,
+            **options,
+        )
+    except OSError as error:
+        raise WrongUse(f"--into {into}: {why(error)}.") from None
+    except (TypeError, ValueError) as error:
+        raise WrongUse(str(error)) from None
+
+
+def _header(text: str) -> tuple[str, str]:
+    """Return name and value.
+
+    Raises:
+        WrongUse: There is no colon.
+    """
+    name, colon, value = text.partition(":")
+    if not colon or not name.strip() or "\n" in text or "\r" in text:
+        raise WrongUse(f"--header {text!r} is not like 'Name: value'.")
+    return name.strip(), value.strip()
+
+
+def _bar() -> Bar | None:
+    """Return a bar where somebody would see it."""
+    if not sys.stderr.isatty():
+        return None
+    from gearshift.cli.bar import Bar, is_terminal
+
+    return Bar() if is_terminal() else None
+
+
+def _opened(path: str, stack: ExitStack) -> TextIO:
+    """Return the report's file.
+
+    Raises:
+        WrongUse: It cannot be written.
+    """
+    if path == "-":
+        return sys.stdout
+    try:
+        return stack.enter_context(open(path, "w", encoding="utf-8"))  # noqa: PTH123 - as the user has it
+    except OSError as error:
+        raise WrongUse(f"--report {path}: {why(error)}.") from None
+
+
+# The list
+
+
+def _items(urls: tuple[str, ...], source: str | None, stack: ExitStack) -> Iterable[Any]:
+    """Return what is to be fetched.
+
+    Raises:
+        WrongUse: The list cannot be read.
+    """
+    if source is None:
+        return urls
+    if urls:
+        raise WrongUse("Give URLs or --from FILE, not both.")
+    if source == "-":
+        if isinstance(sys.stdin, io.TextIOWrapper):
+            sys.stdin.reconfigure(errors="surrogateescape")  # a line that is no text fails alone
+        return _read(sys.stdin)
+    try:
+        file = open(source, encoding="utf-8", errors="surrogateescape", newline="")  # noqa: PTH123, SIM115
+    except OSError as error:
+        raise WrongUse(f"--from {source}: {why(error)}.") from None
+    return _read(stack.enter_context(file))
+
+
+def _read(lines: Iterable[str]) -> Iterator[Any]:
+    """Yield the entries of a list: of URLs, JSON lines, or CSV with a line of names."""
+    rest = iter(lines)
+    first = next((line for line in rest if line.strip()), "")
+    if first.lstrip("\ufeff \t").startswith("{"):
+        yield from _json_lines(first, rest)
+        return
+    names = [name.strip().lower() for name in next(csv.reader([first.lstrip("\ufeff")]), [])]
+    if "url" in names and "://" not in first:
+        for row in csv.reader(rest):
+            if any(row):
+                yield {name: value for name, value in zip(names, row, strict=False) if value}
+        return
+    for line in chain([first], rest):
+        yield from _plain(line)
+
+
+def _plain(line: str) -> Iterator[str]:
+    """Yield the URL of a line, unless it is empty or a comment."""
+    text = line.strip().lstrip("\ufeff")
+    if text and not text.startswith("#"):
+        yield text
+
+
+def _json_lines(first: str, rest: Iterator[str]) -> Iterator[Any]:
+    """Yield the objects of lines; a line that is none is an entry that fails."""
+    for line in chain([first.lstrip("\ufeff")], rest):
+        if line.strip():
+            yield _json(line)
+
+
+def _json(line: str) -> Any:
+    try:
+        return json.loads(line)
+    except ValueError:
+        return line.strip()  # it is no URL either, and says so at its turn
+
+
+# What is seen
+
+
+class _Course:
+    """Follows a run: counts, writes the report, names failures."""
+
+    def __init__(self, run: Run[DownloadRecord], sink: TextIO | None, bar: Bar | None) -> None:
+        self._run = run
+        self._sink = sink
+        self._bar = bar
+        self._began = time.perf_counter()
+        self.done = 0
+        self.failed = 0
+        self.bytes = 0
+        self.unverified = 0
+        self.is_interrupted = False
+        self.is_broken = False
+
+    def follow(self) -> None:
+        """Take the records as they come."""
+        for record in self._run:
+            if record.ok:
+                self.done += 1
+                self.bytes += record.bytes
+                self.unverified += record.unverified is not None
+            else:
+                self.failed += 1
+                self._name(record)
+            if self._sink is not None:
+                self._sink.write(json.dumps(record.as_dict(), ensure_ascii=False) + "\n")
+
+    def name_problem(self, text: str) -> None:
+        """Say why the run could not go on."""
+        self.is_broken = True
+        self._say(text)
+
+    def _name(self, record: DownloadRecord) -> None:
+        """Say why there is no file, of the first ones."""
+        if self.failed > _MOST_NAMED + 1:
+            return
+        text = f"{record.url}: {record.error}"
+        if record.attempts > 1:
+            text += f" ({record.attempts} attempts)"
+        if self.failed == _MOST_NAMED + 1:
+            text = "further failures are not named here; --report FILE has all"
+        self._say(text)
+
+    def _say(self, text: str) -> None:
+        """Write a line, above the bar if there is one."""
+        text = "".join(each if each.isprintable() else "?" for each in text)
+        if self._bar is None:
+            click.echo(text, err=True)
+        else:
+            self._bar.above(f"{text}\n".encode(errors="replace"))
+
+    def summary(self, into: str) -> str:
+        """Say in a line or two what there is now."""
+        from gearshift.units import duration, megabytes
+
+        seconds = max(time.perf_counter() - self._began, 1e-9)
+        replayed = self._run.report.replayed
+        files = f"{self.done:,} file{'s' * (self.done != 1)} in {into}, {megabytes(self.bytes)}"
+        words = f"{files}, in {duration(seconds)} ({self.done / seconds:,.0f} a second)"
+        if replayed:
+            words += f"; {replayed:,} were there already"
+        if self.unverified:
+            words += f"; {self.unverified:,} unverified: their answers do not say where they end"
+        if self.failed:
+            words += f"; {self.failed:,} failed"
+        if self.is_interrupted:
+            words = f"Stopped by the user: {words}. The same command again fetches the rest"
+        return words + "."
