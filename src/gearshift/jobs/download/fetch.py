@@ -38,7 +38,8 @@ if TYPE_CHECKING:
 __all__ = ["Fetch", "Limits"]
 
 IN_MEMORY_BYTES = 1 << 20  # of a body, before it goes to a file
-QUEUED_PIECES = 64  # of half a megabyte, between the network and the disk
+BATCH_BYTES = 1 << 20  # that are written and hashed together
+QUEUED_BATCHES = 8  # between the network and the disk, for each large file
 BUFFER_BYTES = 1 << 19
 MOST_REDIRECTS = 10
 CONNECT_SECONDS = 10
@@ -139,27 +140,41 @@ class _Writer:
         self.file = file
         self.digest = digest
         self.error: OSError | None = None
-        self._pieces: queue.Queue[bytes | None] = queue.Queue(QUEUED_PIECES)
+        self._pieces: list[bytes] = []
+        self._bytes = 0
+        self._batches: queue.Queue[list[bytes]] = queue.Queue(QUEUED_BATCHES)
         self._thread = threading.Thread(target=self._run, name="gearshift-curl-writer", daemon=True)
         self._thread.start()
 
     def put(self, data: bytes) -> None:
         """Take a piece; waits while the disk is far behind."""
-        self._pieces.put(data)
+        self._pieces.append(data)
+        self._bytes += len(data)
+        if self._bytes >= BATCH_BYTES:
+            self._hand_over()
 
     def end(self) -> None:
         """Return when all is written."""
-        self._pieces.put(None)
+        if self._pieces:
+            self._hand_over()
+        self._batches.put([])
         self._thread.join()
 
+    def _hand_over(self) -> None:
+        """Give what came to the thread: to wake it for each piece would take as long as to write it."""
+        batch, self._pieces, self._bytes = self._pieces, [], 0
+        self._batches.put(batch)
+
     def _run(self) -> None:
-        while (piece := self._pieces.get()) is not None:
-            if self.error is None:
-                try:
-                    self.file.write(piece)
-                    self.digest.update(piece)
-                except OSError as error:
-                    self.error = error
+        while batch := self._batches.get():
+            if self.error is not None:
+                continue
+            try:
+                self.file.write_all(batch)
+                for data in batch:
+                    self.digest.update(data)
+            except OSError as error:
+                self.error = error
 
 
 class _Answer:
@@ -549,10 +564,9 @@ class FileTransfer:
         """Return the digest and the size of the body."""
         if self._file is not None:
             return self._digest.hexdigest(), self._file.size
-        digest = hashlib.sha256()
-        for piece in self._body:
-            digest.update(piece)
-        return digest.hexdigest(), sum(map(len, self._body))
+        if len(self._body) != 1:  # each call lets go of the GIL, and gets it back late
+            self._body = [b"".join(self._body)]
+        return hashlib.sha256(self._body[0]).hexdigest(), len(self._body[0])
 
     def _check_sum(self, sha256: str) -> None:
         """Hold the file against its checksum.
@@ -594,7 +608,7 @@ class FileTransfer:
         """Return the file with all of the body."""
         if self._file is None:
             self._file = self._fetch.folder.open_file()
-            self._file.write(self._body[0] if len(self._body) == 1 else b"".join(self._body))
+            self._file.write(self._body[0])
         return self._file
 
     def _parts(self) -> tuple[str, ...]:

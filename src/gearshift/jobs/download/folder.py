@@ -56,6 +56,21 @@ class PartFile:
             self.size += written
             view = view[written:]
 
+    def write_all(self, pieces: list[bytes]) -> None:
+        """Append pieces, in one call where the system takes them.
+
+        Raises:
+            OSError: They cannot be written.
+        """
+        written = os.writev(self.fd, pieces[:1024])
+        self.size += written
+        for piece in pieces:
+            if written >= len(piece):
+                written -= len(piece)
+            else:
+                self.write(piece[written:])
+                written = 0
+
     def truncate(self, size: int = 0) -> None:
         """Drop what comes after so many bytes."""
         os.ftruncate(self.fd, size)

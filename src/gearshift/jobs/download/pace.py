@@ -8,8 +8,9 @@ Pure: it is told what ended, and answers with a number. Three phases:
                  root of them more, kept where that pays
     refused      429 or 503: seven tenths, and never more than that again
 
-A window holds transfers that began after the last change only, and as many as there are connections;
-what happened before, or while there was not enough to do, says nothing about the present number.
+A window holds transfers that began after the last change only, as many as there are connections (half of
+them in the slow start); what happened before, or while there was not enough to do, says nothing
+about the present number.
 The gradient is that of Netflix's concurrency-limits (Gradient2), which compares with a long average
 instead of the least latency ever seen: hosts and files of one list differ.
 """
@@ -25,6 +26,7 @@ MOST = 512
 GROWTH = 2.0
 RISE = 1.15  # of the rate: below it is flat
 LATE = 1.3  # times the latency of the first window, from which on it has risen
+START_SHARE = 0.5  # of the connections: the others were begun again just before the change
 REFUSED_SHARE = 0.7
 LEAST_WINDOW_SECONDS = 0.03
 HOLD_WINDOW_SECONDS = 0.25
@@ -115,7 +117,8 @@ class Pace:
             return
         seconds = now - self._window_at
         least = LEAST_WINDOW_SECONDS if self._is_starting else HOLD_WINDOW_SECONDS
-        if self._ended >= self.count and seconds >= least:
+        share = START_SHARE if self._is_starting else 1.0
+        if self._ended >= share * self.count and seconds >= least:
             self._judge(seconds, now)
 
     def _cut(self, now: float) -> None:
