@@ -191,10 +191,13 @@ def test_lines_that_are_no_urls_fail_alone(fast: Server, tmp_path: Path) -> None
     assert visible(tmp_path) == {"0.bin"}
 
 
-def test_credentials_are_not_in_a_record(fast: Server, tmp_path: Path) -> None:
+def test_credentials_are_not_written_down(fast: Server, tmp_path: Path) -> None:
     url = fast.at("/status/404?token=hunter2").replace("http://", "http://me:hunter2@")
-    (record,) = fetched([url], tmp_path)
+    good = fast.url(0).replace("http://", "http://me:hunter2@")
+    (record, _) = fetched([url, good], tmp_path)
     assert "hunter2" not in json.dumps(record.as_dict())
+    for path in tmp_path.iterdir():
+        assert b"hunter2" not in path.read_bytes(), path
 
 
 def test_redirects_are_followed(fast: Server, tmp_path: Path) -> None:

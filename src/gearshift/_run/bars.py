@@ -151,6 +151,7 @@ class RichBar:
         """
         from rich.console import Console
 
+        self.note: Callable[[], str] = str  # what else is to be shown beside it, such as megabytes
         self._console = Console(stderr=True)
         self._bar: RichProgress | None = None
         self._is_known = False
@@ -171,7 +172,7 @@ class RichBar:
             pace=pace(progress.rate) if progress.rate > 0 else "",
             time=f"{clock_time(left)} left" if left is not None else clock_time(progress.seconds),
             failed=f"{progress.failed:,} failed" if progress.failed else "",
-            where=where(progress),
+            where=" ".join(filter(None, (self.note(), where(progress)))),
         )
         self._redraw()
 

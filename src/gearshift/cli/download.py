@@ -85,9 +85,9 @@ def download(
     from gearshift.cli.interrupts import Interrupts, leave
 
     with Interrupts() as interrupts, ExitStack() as stack:
-        items = _items(urls, source, stack)
+        items, total = _items(urls, source, stack)
         bar = None if quiet else _bar()
-        run = _begun(items, into, limit, headers, bar, options)
+        run = _begun(items, into, limit, headers, bar, {**options, "total": total})
         sink = None if report is None else _opened(report, stack)
         course = _Course(run, sink, bar)
         try:
@@ -189,25 +189,39 @@ def _opened(path: str, stack: ExitStack) -> TextIO:
 # The list
 
 
-def _items(urls: tuple[str, ...], source: str | None, stack: ExitStack) -> Iterable[Any]:
-    """Return what is to be fetched.
+def _items(
+    urls: tuple[str, ...], source: str | None, stack: ExitStack
+) -> tuple[Iterable[Any], int | None]:
+    """Return what is to be fetched, and how many, where that can be counted.
 
     Raises:
         WrongUse: The list cannot be read.
     """
     if source is None:
-        return urls
+        return urls, len(urls)
     if urls:
         raise WrongUse("Give URLs or --from FILE, not both.")
     if source == "-":
         if isinstance(sys.stdin, io.TextIOWrapper):
             sys.stdin.reconfigure(errors="surrogateescape")  # a line that is no text fails alone
-        return _read(sys.stdin)
+        return _read(sys.stdin), None
     try:
         file = open(source, encoding="utf-8", errors="surrogateescape", newline="")  # noqa: PTH123, SIM115
     except OSError as error:
         raise WrongUse(f"--from {source}: {why(error)}.") from None
-    return _read(stack.enter_context(file))
+    stack.enter_context(file)
+    return _read(file), _count(file) if file.seekable() else None
+
+
+def _count(file: TextIO) -> int:
+    """Return how many entries a list has; a CSV whose cells go over lines has fewer."""
+    count, is_csv = 0, False
+    for line in file:
+        if line.strip() and not line.startswith("#"):
+            is_csv = is_csv or (count == 0 and "://" not in line and not line.startswith("{"))
+            count += 1
+    file.seek(0)
+    return max(0, count - is_csv)
 
 
 def _read(lines: Iterable[str]) -> Iterator[Any]:
@@ -265,6 +279,15 @@ class _Course:
         self.unverified = 0
         self.is_interrupted = False
         self.is_broken = False
+        if bar is not None:
+            bar.note = self._rate
+
+    def _rate(self) -> str:
+        """Say how many bytes there are, and come in a second."""
+        from gearshift.units import megabytes
+
+        seconds = max(time.perf_counter() - self._began, 1e-9)
+        return f"{megabytes(self.bytes)}, {megabytes(self.bytes / seconds)}/s,"
 
     def follow(self) -> None:
         """Take the records as they come."""

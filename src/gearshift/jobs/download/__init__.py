@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sized
+from hashlib import blake2b
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -40,6 +41,7 @@ CERTIFICATES = (  # where systems have them: Debian, Fedora, SUSE, Alpine and th
     "/etc/ssl/cert.pem",
 )
 CHUNK = 8  # entries that are handed over together; each is a transfer of its own
+KEY_BYTES = 16
 BUFFERED = 4096  # records that wait for an earlier one
 
 
@@ -157,9 +159,10 @@ def _journal(folder: Folder, *, again: bool) -> Journal:
 
 
 def _key(numbered: tuple[int, Entry]) -> str:
-    """Return what an entry is known by: what is asked for, and under which name."""
+    """Return what an entry is known by: what is asked for, and under which name; a URL may hold a password."""
     entry = numbered[1]
-    return "\n".join((entry.url, entry.name or "", entry.checksum or ""))
+    text = "\n".join((entry.url, entry.name or "", entry.checksum or ""))
+    return blake2b(text.encode("utf-8", "surrogatepass"), digest_size=KEY_BYTES).hexdigest()
 
 
 def _is_there(folder: Folder, record: DownloadRecord) -> bool:
