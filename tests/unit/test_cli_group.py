@@ -58,7 +58,9 @@ def test_command_that_was_meant_is_named() -> None:
 def test_unknown_command_gets_the_list() -> None:
     shown = CliRunner().invoke(main, ["frobnicate"])
     assert shown.exit_code == 2
-    assert "no command 'frobnicate'. There is: run, explain, compare, tour." in shown.output
+    assert (
+        "no command 'frobnicate'. There is: run, explain, compare, download, tour." in shown.output
+    )
 
 
 def test_every_listed_command_can_be_loaded() -> None:

@@ -156,6 +156,7 @@ class CurlEngine:
             loop.stop(kill=kill)
             if wait:
                 loop.join()
+                self._loop = None  # and with it its descriptors
 
     def __del__(self) -> None:
         """Let the thread end: nobody can use it any more."""
@@ -273,7 +274,7 @@ class _Loop:
         self._guard = threading.Lock()  # of `is_ended` and `_again` together
         self.is_ended = False
         self._timer_at: float | None = None
-        self._multi = pycurl.CurlMulti()
+        self._multi: Any = pycurl.CurlMulti()
         self._multi.setopt(pycurl.M_PIPELINING, 2)  # CURLPIPE_MULTIPLEX
         if per_host is not None:
             self._multi.setopt(pycurl.M_MAX_HOST_CONNECTIONS, per_host)
@@ -534,6 +535,7 @@ class _Loop:
         for curl, _ in self._handles:
             curl.close()
         self._multi.close()
+        self._multi = None  # it holds our methods, and so us
         self._epoll.close()
 
     # The finishers

@@ -139,7 +139,7 @@ class _Writer:
     def __init__(self, file: PartFile, digest: Any) -> None:
         self.file = file
         self.digest = digest
-        self.error: OSError | None = None
+        self.error: Exception | None = None
         self._pieces: list[bytes] = []
         self._bytes = 0
         self._batches: queue.Queue[list[bytes]] = queue.Queue(QUEUED_BATCHES)
@@ -173,7 +173,7 @@ class _Writer:
                 self.file.write_all(batch)
                 for data in batch:
                     self.digest.update(data)
-            except OSError as error:
+            except Exception as error:  # such as a full disk; whatever it is, the file is not whole
                 self.error = error
 
 
@@ -254,6 +254,7 @@ class FileTransfer:
         self._final_url: str | None = None
         self._resumed: Partial | None = None
         self._is_rest = False  # what came is the rest of a file
+        self._before_bytes = 0  # of which so many were there
         self._began = 0.0
         self._received = 0  # bytes of the body in this attempt
         self._seconds = 0.0
@@ -346,6 +347,7 @@ class FileTransfer:
             ).startswith(start)
             if is_rest:
                 self._is_rest = True
+                self._before_bytes = resumed.file.size
                 self._file, self._digest = resumed.file, resumed.digest
                 self._writer = _Writer(self._file, self._digest)
             else:
@@ -454,6 +456,8 @@ class FileTransfer:
         coding = self._answer.fields.get("content-encoding", "identity")
         if coding.lower() not in {"", "identity"}:
             self._decode(coding)
+        elif self._file is not None and self._file.size != self._before_bytes + self._received:
+            raise OSError(f"{self._file.size:,} bytes of {self._received:,} were written")
         sha256, size = self._digested()
         self._check_sum(sha256)
         unverified = None
