@@ -59,6 +59,7 @@ def test_name_that_is_taken_gets_a_number_unless_the_content_is_the_same(
     assert put(folder, "a.txt", b"ours") == "a (2).txt"
     assert put(folder, "a.txt", b"theirs") == "a.txt"
     assert put(folder, "a.txt", b"other!") == "a (3).txt"
+    assert put(folder, "a.txt", b"ours") == "a (2).txt"
     assert (tmp_path / "a.txt").read_bytes() == b"theirs"
     assert names(tmp_path) == ["a (2).txt", "a (3).txt", "a.txt"]
 

@@ -112,6 +112,7 @@ class Folder:
         self._numbers = itertools.count()
         self._lock = threading.Lock()
         self._last: OrderedDict[str, int] = OrderedDict()  # number of the last file of a name
+        self._twins: OrderedDict[tuple[str, str], str] = OrderedDict()  # numbered names, by content
         self._known: OrderedDict[str, tuple[int, int, str]] = OrderedDict()  # size, mtime, digest
         self._has_nameless = hasattr(os, "O_TMPFILE")
         self._sweep()
@@ -198,6 +199,9 @@ class Folder:
             return name
         with self._lock:
             number = self._last.get(key, 1)
+            twin = self._twins.get((key, sha256))
+        if twin is not None and self._is_same(f"{above}/{twin}", file.size, sha256):
+            return twin
         while True:
             number += 1
             placed = numbered(name, number)
@@ -206,8 +210,10 @@ class Folder:
         with self._lock:
             self._last[key] = max(number, self._last.get(key, 1))
             self._last.move_to_end(key)
-            if len(self._last) > _MOST_NAMES:
-                self._last.popitem(last=False)
+            self._twins[key, sha256] = placed
+            for remembered in (self._last, self._twins):
+                if len(remembered) > _MOST_NAMES:
+                    remembered.popitem(last=False)
         return placed
 
     def _try_link(self, file: PartFile, path: str) -> bool:
