@@ -7,10 +7,13 @@ import json
 import os
 import signal
 import socket
+import ssl
 import subprocess
 import sys
 import threading
 import time
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -312,6 +315,57 @@ def test_what_makes_no_sense_is_refused(
 def test_single_url_is_no_list(tmp_path: Path) -> None:
     with pytest.raises(TypeError, match="put it in"):
         gs.download("http://127.0.0.1/", tmp_path)
+
+
+def test_proxy_of_the_environment_is_used(
+    fast: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("no_proxy", "NO_PROXY"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("http_proxy", fast.at(""))
+    (record,) = fetched(["http://nowhere.invalid/files/7.bin"], tmp_path)
+    assert (tmp_path / str(record.path)).read_bytes() == fast.body(7)
+
+
+@pytest.fixture
+def https(tmp_path: Path) -> Iterator[tuple[str, Path]]:
+    """Serve this page's folder over TLS, with a certificate that nobody has signed."""
+    certificate = tmp_path / "certificate.pem"
+    command = "openssl req -x509 -newkey rsa:2048 -nodes -days 2 -subj /CN=localhost -addext"
+    files = ["-out", str(certificate), "-keyout", str(tmp_path / "key.pem")]
+    made = subprocess.run(
+        [*command.split(), "subjectAltName=DNS:localhost", *files], capture_output=True, check=False
+    )
+    if made.returncode:
+        pytest.skip("there is no openssl to make a certificate with")
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(certificate, tmp_path / "key.pem")
+    handler = partial(Quiet, directory=str(tmp_path))
+    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        server.socket = context.wrap_socket(server.socket, server_side=True)
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        yield f"https://localhost:{server.server_address[1]}/certificate.pem", certificate
+        server.shutdown()
+        thread.join()
+
+
+class Quiet(SimpleHTTPRequestHandler):
+    def log_message(self, *_: object) -> None:
+        pass
+
+
+def test_certificates_are_checked(
+    https: tuple[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    url, certificate = https
+    (record,) = fetched([url], tmp_path / "into")
+    assert "certificate" in str(record.error)
+    assert record.attempts == 1
+    monkeypatch.setenv("CURL_CA_BUNDLE", str(certificate))
+    (record,) = fetched([url], tmp_path / "into")
+    assert record.error is None
+    assert (tmp_path / "into" / str(record.path)).read_bytes() == certificate.read_bytes()
 
 
 # The command
