@@ -343,7 +343,7 @@ def https(tmp_path: Path) -> Iterator[tuple[str, Path]]:
     handler = partial(Quiet, directory=str(tmp_path))
     with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
         server.socket = context.wrap_socket(server.socket, server_side=True)
-        thread = threading.Thread(target=server.serve_forever)
+        thread = threading.Thread(target=server.serve_forever, args=(0.01,))
         thread.start()
         yield f"https://localhost:{server.server_address[1]}/certificate.pem", certificate
         server.shutdown()

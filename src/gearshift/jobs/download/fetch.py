@@ -6,13 +6,13 @@
 A small body stays in memory until then. A large one goes to its file as it comes, by a thread of its
 own, which also hashes it. Nothing has its final name before its length, or the end of its chunks, and
 its checksum were seen to be right. An answer that says neither is fetched once more and compared.
+Over 400 lines, since what a transfer has seen decides in each of its methods.
 """
 
 from __future__ import annotations
 
 import hashlib
-import queue
-import threading
+import re
 import time
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -21,11 +21,13 @@ from typing import TYPE_CHECKING, Any
 import pycurl
 
 from gearshift import __version__
+from gearshift.jobs.download.answer import Answer
 from gearshift.jobs.download.decode import DecodeError, Decoder, TooLargeError
 from gearshift.jobs.download.entries import Entry, redacted
 from gearshift.jobs.download.names import name_of, wanted
 from gearshift.jobs.download.record import DownloadError, DownloadRecord, TransientDownloadError
 from gearshift.jobs.download.when import retry_after_seconds
+from gearshift.jobs.download.writer import Partial, Writer
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -38,8 +40,6 @@ if TYPE_CHECKING:
 __all__ = ["Fetch", "Limits"]
 
 IN_MEMORY_BYTES = 1 << 20  # of a body, before it goes to a file
-BATCH_BYTES = 1 << 20  # that are written and hashed together
-QUEUED_BATCHES = 8  # between the network and the disk, for each large file
 BUFFER_BYTES = 1 << 19
 MOST_REDIRECTS = 10
 CONNECT_SECONDS = 10
@@ -50,6 +50,7 @@ MOST_COMPARED = 4  # fetches of an answer without a length, of which two have to
 LEAST_RESUMED_BYTES = 1 << 20
 ERROR_BODY_BYTES = 1 << 16
 OK_STATUS, ERROR_STATUS, PARTIAL_STATUS = 200, 400, 206
+RANGE_STATUS, EMPTY_STATUS = 416, {204, 205}
 REFUSALS = {429, 503}
 TRANSIENT_STATUS = {408, 421, 425, 429}
 SERVER_ERROR, NEVER_AGAIN = 500, {501, 505}
@@ -62,6 +63,7 @@ _TRANSIENT_CODES = {
     pycurl.E_OPERATION_TIMEDOUT, pycurl.E_SSL_CONNECT_ERROR, pycurl.E_HTTP2,
     92, 95, 96,  # CURLE_HTTP2_STREAM, CURLE_HTTP3, CURLE_QUIC_CONNECT_ERROR: pycurl has no names for them
 }  # fmt: skip
+_RANGE = re.compile(r"bytes (\d+)-(\d+)/(\d+)")
 _TWICE_AT_MOST = {pycurl.E_OPERATION_TIMEDOUT}  # each takes many seconds
 
 
@@ -124,105 +126,6 @@ class Fetch:
         return FileTransfer(self, index, entry)
 
 
-@dataclass
-class Partial:
-    """What an attempt that broke off has left, for the next to go on with."""
-
-    file: PartFile
-    digest: Any
-    validator: str
-
-
-class _Writer:
-    """A thread that writes and hashes one large body."""
-
-    def __init__(self, file: PartFile, digest: Any) -> None:
-        self.file = file
-        self.digest = digest
-        self.error: Exception | None = None
-        self._pieces: list[bytes] = []
-        self._bytes = 0
-        self._batches: queue.Queue[list[bytes]] = queue.Queue(QUEUED_BATCHES)
-        self._thread = threading.Thread(target=self._run, name="gearshift-curl-writer", daemon=True)
-        self._thread.start()
-
-    def put(self, data: bytes) -> None:
-        """Take a piece; waits while the disk is far behind."""
-        self._pieces.append(data)
-        self._bytes += len(data)
-        if self._bytes >= BATCH_BYTES:
-            self._hand_over()
-
-    def end(self) -> None:
-        """Return when all is written."""
-        if self._pieces:
-            self._hand_over()
-        self._batches.put([])
-        self._thread.join()
-
-    def _hand_over(self) -> None:
-        """Give what came to the thread: to wake it for each piece would take as long as to write it."""
-        batch, self._pieces, self._bytes = self._pieces, [], 0
-        self._batches.put(batch)
-
-    def _run(self) -> None:
-        while batch := self._batches.get():
-            if self.error is not None:
-                continue
-            try:
-                self.file.write_all(batch)
-                for data in batch:
-                    self.digest.update(data)
-            except Exception as error:  # such as a full disk; whatever it is, the file is not whole
-                self.error = error
-
-
-class _Answer:
-    """Status and headers of the last answer, as they came."""
-
-    def __init__(self) -> None:
-        self.lines: list[bytes] = []
-        self.status = 0
-        self.version = ""
-        self.fields: dict[str, str] = {}
-        self.length: int | None = None  # of the body, where it says so
-        self.is_chunked = False  # its end is marked
-
-    def read(self) -> None:
-        """Take what has come so far; redirects and interim answers come before the last."""
-        lines = self.lines
-        at = next((i for i in range(len(lines) - 1, -1, -1) if lines[i].startswith(b"HTTP/")), None)
-        if at is None:
-            return
-        words = lines[at].decode("latin-1").split(None, 2)
-        self.version = words[0]
-        self.status = int(words[1]) if len(words) > 1 and words[1].isdigit() else 0
-        self.fields = {}
-        for line in lines[at + 1 :]:
-            name, colon, value = line.decode("latin-1").partition(":")
-            if colon:
-                name = name.strip().lower()
-                before = self.fields.get(name)
-                value = value.strip()
-                self.fields[name] = value if before is None else f"{before}, {value}"
-        self.is_chunked = "chunked" in self.fields.get("transfer-encoding", "").lower()
-        length = self.fields.get("content-length", "")
-        self.length = int(length) if length.isdigit() and not self.is_chunked else None
-
-    @property
-    def tells_its_end(self) -> bool:
-        """Whether a body that is cut short can be told from a whole one."""
-        return self.length is not None or self.is_chunked or not self.version.startswith("HTTP/1")
-
-    @property
-    def validator(self) -> str | None:
-        """What says that it is the same file as before: a strong ETag, or the date."""
-        tag = self.fields.get("etag", "")
-        if tag and not tag.startswith("W/"):
-            return tag
-        return self.fields.get("last-modified") or None
-
-
 class FileTransfer:
     """See the module's head; a `Transfer` of the engine."""
 
@@ -241,11 +144,11 @@ class FileTransfer:
         self._index = index
         self._entry = entry
         self._before = before or []
-        self._answer = _Answer()
+        self._answer = Answer()
         self._is_read = False  # the headers were
         self._body: list[bytes] = []
         self._file: PartFile | None = None
-        self._writer: _Writer | None = None
+        self._writer: Writer | None = None
         self._digest: Any = None
         self._fault: DownloadError | None = None
         self._code = 0
@@ -253,6 +156,7 @@ class FileTransfer:
         self._asked_url = ""
         self._final_url: str | None = None
         self._resumed: Partial | None = None
+        self._was_resumed = False
         self._is_rest = False  # what came is the rest of a file
         self._before_bytes = 0  # of which so many were there
         self._began = 0.0
@@ -278,6 +182,7 @@ class FileTransfer:
         if not self._before and self._fetch.partials:
             self._resumed = self._fetch.partials.pop(self._entry.url, None)
         headers = list(self._entry.headers)
+        self._was_resumed = self._resumed is not None
         if self._resumed is not None:
             put(pycurl.RANGE, f"{self._resumed.file.size}-")
             headers.append(("If-Range", self._resumed.validator))
@@ -339,28 +244,13 @@ class FileTransfer:
         self._is_read = True
         answer = self._answer
         answer.read()
-        resumed, self._resumed = self._resumed, None
-        if resumed is not None:
-            start = f"bytes {resumed.file.size}-"
-            is_rest = answer.status == PARTIAL_STATUS and answer.fields.get(
-                "content-range", ""
-            ).startswith(start)
-            if is_rest:
-                self._is_rest = True
-                self._before_bytes = resumed.file.size
-                self._file, self._digest = resumed.file, resumed.digest
-                self._writer = _Writer(self._file, self._digest)
-            else:
-                resumed.file.discard()
-                if answer.status == PARTIAL_STATUS:
-                    self._fault = self._error(
-                        TransientDownloadError, "got another part of the file than was asked for"
-                    )
-                    return False
+        if not self._take_up():
+            return False
         most = self._fetch.limits.max_bytes
-        if most is not None and answer.length is not None and answer.length > most:
+        length = None if answer.length is None else self._before_bytes + answer.length
+        if most is not None and length is not None and length > most:
             self._fault = self._error(
-                DownloadError, f"it has {answer.length:,} bytes, and max_size is {most:,}"
+                DownloadError, f"it has {length:,} bytes, and max_size is {most:,}"
             )
             return False
         if (
@@ -373,13 +263,41 @@ class FileTransfer:
             return False
         return True
 
+    def _take_up(self) -> bool:
+        """Go on with what an attempt before has left, if this is its rest; return whether the body is wanted."""
+        resumed, self._resumed = self._resumed, None
+        if resumed is None:
+            return True
+        answer = self._answer
+        said = _RANGE.fullmatch(answer.fields.get("content-range", ""))
+        if answer.status >= ERROR_STATUS and answer.status != RANGE_STATUS:
+            self._fetch.partials[self._entry.url] = resumed  # as good as before
+        elif answer.status != PARTIAL_STATUS:
+            resumed.file.discard()  # it is another file now, or comes from its beginning
+        elif (
+            said is not None
+            and int(said[1]) == resumed.file.size
+            and int(said[2]) + 1 == int(said[3])  # to the end
+        ):
+            self._is_rest = True
+            self._before_bytes = resumed.file.size
+            self._file, self._digest = resumed.file, resumed.digest
+            self._writer = Writer(self._file, self._digest)
+        else:
+            resumed.file.discard()
+            self._fault = self._error(
+                TransientDownloadError, "got another part of the file than was asked for"
+            )
+            return False
+        return True
+
     def _is_too_much(self) -> bool:
         """Whether the body is longer, or takes longer, than it may."""
         limits, answer = self._fetch.limits, self._answer
         most = limits.max_bytes
         if most is None and answer.length is None:
             most = UNKNOWN_BYTES
-        if most is not None and self._received > most:
+        if most is not None and self._before_bytes + self._received > most:
             self._fault = self._error(
                 DownloadError,
                 f"given up after {most:,} bytes: say max_size where a file may be larger",
@@ -400,7 +318,7 @@ class FileTransfer:
         """Have what came and what comes written by a thread."""
         self._file = self._fetch.folder.open_file()
         self._digest = hashlib.sha256()
-        self._writer = _Writer(self._file, self._digest)
+        self._writer = Writer(self._file, self._digest)
         for piece in self._body:
             self._writer.put(piece)
         self._body.clear()
@@ -495,7 +413,8 @@ class FileTransfer:
             self._keep_part()
             raise self._curl_error()
         is_good = OK_STATUS <= answer.status < OK_STATUS + 100
-        if not is_good or (answer.status == PARTIAL_STATUS and not self._is_rest):
+        is_part = answer.status == PARTIAL_STATUS and not self._is_rest
+        if not is_good or is_part or answer.status in EMPTY_STATUS:
             raise self._status_error()
         if (
             answer.length is not None and self._received != answer.length
@@ -667,12 +586,16 @@ class FileTransfer:
         is_transient = status in TRANSIENT_STATUS or (
             status >= SERVER_ERROR and status not in NEVER_AGAIN
         )
+        if status == RANGE_STATUS and self._was_resumed:
+            is_transient = True  # it is another file now, and is fetched from its beginning
         wait = None
         if is_transient and (value := self._answer.fields.get("retry-after")):
             with suppress(ValueError):
                 wait = retry_after_seconds(value, time.time())
         kind = TransientDownloadError if is_transient else DownloadError
         words = f"the server answers {status}"
+        if status in EMPTY_STATUS:
+            words += ": there is nothing to store"
         if status == PARTIAL_STATUS:
             words = "the server answers with a part of the file that nobody asked for"
         return self._error(kind, words, retry_after=wait)
