@@ -379,8 +379,9 @@ class _Loop:
             self._unfinished -= 1
         self._kill_all()
         self._collect()
-        if self._begin_all():
+        while self._begin_all():
             self._fire()
+            self._collect()  # what ended at once: no descriptor tells of it
 
     def _fire(self) -> None:
         """Let libcurl do what is due."""
