@@ -531,6 +531,8 @@ class _Loop:
         for lane in {*self._lanes, *self._offers}:
             lane.revoke()
             lane.wakeup.set()
+        for held in (self._lanes, self._offers, self._kills, self._again):  # they hold us
+            held.clear()
         for _ in self._finishers:
             self._finishing.put(None)
         for curl, _ in self._handles:
