@@ -78,6 +78,9 @@ def _wait_until_gone(before: dict[str, set[Any]]) -> list[str]:
     gc.collect()  # a file or pool may hang on a cycle, such as an exception's
     while (left := _left(before)) and time.monotonic() < deadline:
         time.sleep(POLL_SECONDS)
+    if left:
+        gc.collect()  # a thread that has ended by now may have held it at the first time
+        left = _left(before)
     return left
 
 

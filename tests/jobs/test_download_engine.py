@@ -29,6 +29,7 @@ class Body:
     def __init__(self, url: str) -> None:
         self.url = url
         self.setup: object = None
+        self.place = url.split("/")[2]
         self.attempt = 1
         self.size = 0
         self.latency = 0.0
@@ -182,6 +183,20 @@ def test_number_of_connections_is_kept(server: Server) -> None:
         assert slow.stats().peak_connections <= 3
         engine.resize(5)
         assert engine.workers == 5
+        engine.shutdown()
+
+
+def test_transfers_of_one_host_are_bounded_and_those_of_others_go_on() -> None:
+    with Server("slow", files=12, delay=0.02) as one, Server("slow", files=12, delay=0.02) as two:
+        engine = CurlEngine(per_host=2)
+        urls = [url for pair in zip(one.urls, two.urls, strict=True) for url in pair]
+        assert len(list(gs.map(BODY, urls, on=engine, task_timeout=WAIT_SECONDS))) == 24
+        assert one.stats().peak_connections <= 2
+        assert two.stats().peak_connections <= 2
+        with gs.map(BODY, [one.at("/trickle")] * 9, on=engine) as run:
+            threading.Timer(0.1, run.cancel).start()
+            with pytest.raises(gs.RunCancelledError):
+                list(run)
         engine.shutdown()
 
 

@@ -75,7 +75,7 @@ def download(
             "sha256:..."), `headers`. Taken as they are needed, so there may be millions.
         into: The folder; it is made if it is not there.
         connections: Transfers at once; found while it runs if not said.
-        per_host: Connections to one host at most.
+        per_host: Transfers from one host at once, at most.
         limit: At most so many requests per time, as in `gs.Rate(100, per=1.0)`, retries included.
         retries: How often a file is tried again after errors of the network, 429 and 5xx; a
             `Retry-After` is waited for, up to 60 s.

@@ -13,11 +13,12 @@ is either run or given back, once.
 from __future__ import annotations
 
 import contextlib
+import itertools
 import queue
 import select
 import threading
 import time
-from collections import deque
+from collections import Counter, deque
 from typing import TYPE_CHECKING, Any, Protocol
 
 from gearshift.engines.base import Wakeup, check_timeout, check_workers, timed_out
@@ -60,8 +61,13 @@ class Transfer(Protocol):
     latency: float
     is_refused: bool
     setup: (
-        object  # of which every transfer begins alike, but for what `begin` sets anew; None of none
+        object  # transfers that have the same begin alike, but for what `begin` sets anew; or None
     )
+
+    @property
+    def place(self) -> str:
+        """Host and port, of which `per_host` counts."""
+        ...
 
     def begin(self, curl: Any, *, is_set_up: bool) -> None:
         """Set the options of a handle that has none, or those of the last transfer with the same setup.
@@ -97,7 +103,7 @@ class CurlEngine:
 
         Args:
             connections: Transfers at once; found while it runs if not said.
-            per_host: Connections to one host at most.
+            per_host: Transfers from one host at once, at most.
             is_lent: It outlives its lanes; else it ends with the first.
 
         Raises:
@@ -258,6 +264,11 @@ class _Loop:
 
     def __init__(self, pace: Pace, per_host: int | None) -> None:
         self._pace = pace
+        self._per_host = per_host
+        self._under_way: Counter[str] = (
+            Counter()
+        )  # by host; libcurl would count waiting as their time
+        self._held: dict[str, deque[_Flight]] = {}  # until another one of their host has landed
         self._wakeup = Wakeup()
         self._lanes: deque[_CurlLane] = deque()  # that have offered something, each once
         self._offers: deque[_CurlLane] = deque()
@@ -276,8 +287,6 @@ class _Loop:
         self._timer_at: float | None = None
         self._multi: Any = pycurl.CurlMulti()
         self._multi.setopt(pycurl.M_PIPELINING, 2)  # CURLPIPE_MULTIPLEX
-        if per_host is not None:
-            self._multi.setopt(pycurl.M_MAX_HOST_CONNECTIONS, per_host)
         self._multi.setopt(pycurl.M_SOCKETFUNCTION, self._on_socket)
         self._multi.setopt(pycurl.M_TIMERFUNCTION, self._on_timer)
         self._epoll = select.epoll()
@@ -352,7 +361,8 @@ class _Loop:
             return False
         if self._is_killed:
             return True
-        return not (self._flights or self._lanes or self._offers or self._again or self._unfinished)
+        has_more = self._lanes or self._offers or self._again or self._held
+        return not (self._flights or has_more or self._unfinished)
 
     def _turn(self) -> None:
         """Wait for something, and do what there is to do."""
@@ -405,7 +415,7 @@ class _Loop:
 
     def _land(self, curl: Any, code: int, message: str) -> None:
         """Take a transfer off its handle, and have it finished."""
-        flight = self._flights.pop(curl)
+        flight = self._take_off(curl)
         now = time.perf_counter()
         transfer = flight.transfer
         transfer.end(curl, code, message)
@@ -424,6 +434,30 @@ class _Loop:
             flight.lane.settle(flight.index, error, now - flight.started)
             return
         self._landed.append(flight)
+
+    def _take_off(self, curl: Any) -> _Flight:
+        """Return the flight of a handle, which is no longer under way; another of its host may begin."""
+        flight = self._flights.pop(curl)
+        if self._per_host is not None:
+            place = flight.transfer.place
+            self._under_way[place] -= 1
+            held = self._held.get(place)
+            if held:
+                self._again.appendleft(held.popleft())
+            if not held:
+                self._held.pop(place, None)
+        return flight
+
+    def _is_held(self, flight: _Flight) -> bool:
+        """Whether a transfer has to wait for another one of its host; then it does."""
+        if self._per_host is None:
+            return False
+        place = flight.transfer.place
+        if self._under_way[place] < self._per_host:
+            self._under_way[place] += 1
+            return False
+        self._held.setdefault(place, deque()).append(flight)
+        return True
 
     def _free(self, curl: Any, setup: object) -> None:
         self._multi.remove_handle(curl)
@@ -475,6 +509,8 @@ class _Loop:
 
     def _begin(self, flight: _Flight) -> None:
         """Put a transfer on a handle."""
+        if self._is_held(flight):
+            return
         curl, setup = self._handles.pop() if self._handles else (pycurl.Curl(), None)
         transfer = flight.transfer
         flight.began = time.perf_counter()
@@ -489,6 +525,8 @@ class _Loop:
                 curl.setopt(pycurl.TIMEOUT_MS, max(1, int(1000 * left)))
             self._multi.add_handle(curl)
         except Exception as error:
+            self._flights[curl] = flight
+            self._take_off(curl)
             curl.close()
             flight.transfer.abandon()
             flight.lane.settle(flight.index, error, time.perf_counter() - flight.started)
@@ -504,11 +542,13 @@ class _Loop:
             return
         for curl, flight in list(self._flights.items()):
             if flight.lane in lanes:
-                del self._flights[curl]
+                self._take_off(curl)
                 self._multi.remove_handle(curl)
                 curl.close()
                 flight.transfer.abandon()
                 flight.lane.give_back(flight.index)
+        self._again += [flight for held in self._held.values() for flight in held]
+        self._held.clear()
         for flight in list(self._again):
             if flight.lane in lanes:
                 self._again.remove(flight)
@@ -525,7 +565,7 @@ class _Loop:
             flight.transfer.abandon()
             flight.lane.give_back(flight.index)
         self._flights.clear()
-        for flight in self._again:
+        for flight in (*self._again, *itertools.chain(*self._held.values())):
             flight.transfer.abandon()
             flight.lane.give_back(flight.index)
         for lane in {*self._lanes, *self._offers}:

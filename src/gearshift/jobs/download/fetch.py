@@ -17,6 +17,7 @@ import time
 from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
 
 import pycurl
 
@@ -335,6 +336,11 @@ class FileTransfer:
             self._is_read = True
             self._answer.read()
         self.is_refused = self._answer.status in REFUSALS
+
+    @property
+    def place(self) -> str:
+        """Host and port."""
+        return urlsplit(self._entry.url).netloc.rpartition("@")[2]
 
     def abandon(self) -> None:
         """Leave nothing behind."""

@@ -107,6 +107,11 @@ class RobotsTransfer:
         self.size = len(self._body)
         self.latency = curl.getinfo(pycurl.STARTTRANSFER_TIME)
 
+    @property
+    def place(self) -> str:
+        """Host and port."""
+        return urlsplit(self._url).netloc.rpartition("@")[2]
+
     def abandon(self) -> None:
         """Leave nothing: there is nothing."""
 
