@@ -302,7 +302,7 @@ def test_loop_that_is_left_leaves_nothing(fast: Server, tmp_path: Path) -> None:
         ({"connections": 0}, "connections=0 is below 1"),
         ({"max_time": 0}, "max_time=0 is not"),
         ({"max_size": 0}, "max_size=0 is below 1"),
-        ({"min_speed": -1}, "min_speed=-1 is below 0"),
+        ({"min_speed": -1}, "min_speed=-1 is not"),
         ({"name": "{surprise}"}, "surprise"),
         ({"name": "../{name}"}, "name template"),
     ],

@@ -47,6 +47,9 @@ class Body:
         self.problem = message if code else ""
         self.size = sum(map(len, self.pieces))
 
+    def is_overdue(self, seconds: float) -> bool:
+        return False
+
     def finish(self) -> Any:
         if self.problem:
             raise OSError(self.problem)

@@ -60,6 +60,9 @@ def test_number_that_the_user_asked_for_is_always_the_answer() -> None:
 
 def test_refusals_cut_it_to_seven_tenths_once_a_window_and_for_good() -> None:
     pace = Pace()
+    for _ in range(4):  # an eighth of them
+        pace.ended(0.0, 0.1, size=0, latency=0.1, refused=True)
+    assert pace.count == 32
     for _ in range(20):  # of one burst, all begun before the cut
         pace.ended(0.0, 0.1, size=0, latency=0.1, refused=True)
     assert pace.count == pace.ceiling == 22

@@ -13,6 +13,7 @@ import sys
 import time
 from contextlib import ExitStack
 from itertools import chain
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
 import click
@@ -38,6 +39,8 @@ A list has a URL a line; or JSON lines, or CSV with a first line of names, with 
 where wanted, name, checksum (sha256:...) and headers. The same command again fetches only
 what is not there yet.
 """
+_MOST_CHARACTERS = 500  # of a failure's line
+_MOST_NAMES_CHARACTERS = 10_000  # of a CSV's first line
 _MOST_NAMED = 20  # failures, in lines of their own
 _NOTHING_LEFT, _SOME_FAILED = 0, 1
 
@@ -51,7 +54,7 @@ _NOTHING_LEFT, _SOME_FAILED = 0, 1
     "--connections", type=int, metavar="N", help="At once; found by measuring if not said."
 )
 @click.option("--per-host", type=int, metavar="N", help="Connections to one host at most.")
-@click.option("--limit", type=int, metavar="N", help="Requests a second at most.")
+@click.option("--limit", type=int, metavar="N", help="Files begun a second at most.")
 @click.option("--retries", type=int, default=5, show_default=True, metavar="N")
 @click.option("--max-time", type=float, metavar="SECONDS", help="For one attempt.")
 @click.option("--max-size", type=int, metavar="BYTES", help="Of a stored file.")
@@ -88,15 +91,19 @@ def download(
         items, total = _items(urls, source, stack)
         bar = None if quiet else _bar()
         run = _begun(items, into, limit, headers, bar, {**options, "total": total})
-        sink = None if report is None else _opened(report, stack)
+        sink = None if report is None else _opened(report, source, stack)
         course = _Course(run, sink, bar)
         try:
             with run:
                 course.follow()
+            if sink is not None:
+                sink.flush()  # here, where a full disk is told of
         except KeyboardInterrupt:
             course.is_interrupted = True
         except GearshiftError as error:  # such as a journal on a disk that is full
             course.name_problem(str(error))
+        except BrokenPipeError:
+            course.name_problem("stopped: whoever read the report is gone")
         except (OSError, ValueError, csv.Error) as error:  # of the list, or of the report
             course.name_problem(f"{type(error).__name__}: {error}")
         if bar is not None:
@@ -172,7 +179,14 @@ def _bar() -> Bar | None:
     return Bar() if is_terminal() else None
 
 
-def _opened(path: str, stack: ExitStack) -> TextIO:
+def _is_same_file(path: str, other: str) -> bool:
+    try:
+        return Path(path).samefile(other)
+    except OSError:  # one is not there
+        return False
+
+
+def _opened(path: str, source: str | None, stack: ExitStack) -> TextIO:
     """Return the report's file.
 
     Raises:
@@ -180,6 +194,8 @@ def _opened(path: str, stack: ExitStack) -> TextIO:
     """
     if path == "-":
         return sys.stdout
+    if source is not None and _is_same_file(path, source):
+        raise WrongUse(f"--report {path}: that is the list itself; give it a file of its own.")
     try:
         return stack.enter_context(open(path, "w", encoding="utf-8"))  # noqa: PTH123 - as the user has it
     except OSError as error:
@@ -202,6 +218,8 @@ def _items(
     if urls:
         raise WrongUse("Give URLs or --from FILE, not both.")
     if source == "-":
+        if sys.stdin is None:
+            raise WrongUse("--from -: standard input is closed.")
         if isinstance(sys.stdin, io.TextIOWrapper):
             sys.stdin.reconfigure(errors="surrogateescape")  # a line that is no text fails alone
         return _read(sys.stdin), None
@@ -231,11 +249,19 @@ def _read(lines: Iterable[str]) -> Iterator[Any]:
     if first.lstrip("\ufeff \t").startswith("{"):
         yield from _json_lines(first, rest)
         return
-    names = [name.strip().lower() for name in next(csv.reader([first.lstrip("\ufeff")]), [])]
-    if "url" in names and "://" not in first:
+    is_csv = "url" in first.lower() and "://" not in first and len(first) < _MOST_NAMES_CHARACTERS
+    names = (
+        [name.strip().lower() for name in next(csv.reader([first.lstrip("\ufeff")]), [])]
+        if is_csv
+        else []
+    )
+    if "url" in names:
         for row in csv.reader(rest):
             if any(row):
-                yield {name: value for name, value in zip(names, row, strict=False) if value}
+                entry = {name: value for name, value in zip(names, row, strict=False) if value}
+                if "headers" in entry:
+                    entry["headers"] = _headers(entry["headers"])
+                yield entry
         return
     for line in chain([first], rest):
         yield from _plain(line)
@@ -255,10 +281,18 @@ def _json_lines(first: str, rest: Iterator[str]) -> Iterator[Any]:
             yield _json(line)
 
 
+def _headers(cell: str) -> Any:
+    """Return the headers of a cell: JSON, or a line each."""
+    if cell.lstrip().startswith(("{", "[")):
+        return _json(cell)
+    pairs = (line.partition(":") for line in cell.splitlines() if line.strip())
+    return [(name.strip(), value.strip()) for name, _, value in pairs]
+
+
 def _json(line: str) -> Any:
     try:
         return json.loads(line)
-    except ValueError:
+    except (ValueError, RecursionError):
         return line.strip()  # it is no URL either, and says so at its turn
 
 
@@ -320,6 +354,8 @@ class _Course:
 
     def _say(self, text: str) -> None:
         """Write a line, above the bar if there is one."""
+        if len(text) > _MOST_CHARACTERS:
+            text = f"{text[:_MOST_CHARACTERS]}..."
         text = "".join(each if each.isprintable() else "?" for each in text)
         if self._bar is None:
             click.echo(text, err=True)

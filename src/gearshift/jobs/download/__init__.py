@@ -11,13 +11,14 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sized
+from functools import partial
 from hashlib import blake2b
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from gearshift import Failure, Journal, Rate, Retry, Run
 from gearshift import map as run_over
-from gearshift.jobs.download.entries import Entry, redacted
+from gearshift.jobs.download.entries import Entry, headers_of, redacted
 from gearshift.jobs.download.entries import entries as entries_of
 from gearshift.jobs.download.folder import Folder
 from gearshift.jobs.download.names import Template
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
     from gearshift import Progress
+    from gearshift.jobs.download.fetch import Fetch
     from gearshift.jobs.download.robots import Robots
 
 __all__ = ["DownloadError", "DownloadRecord", "download"]
@@ -42,6 +44,7 @@ CERTIFICATES = (  # where systems have them: Debian, Fedora, SUSE, Alpine and th
 )
 CHUNK = 8  # entries that are handed over together; each is a transfer of its own
 KEY_BYTES = 16
+LONGEST_SECONDS = 1e6
 BUFFERED = 4096  # records that wait for an earlier one
 
 
@@ -76,7 +79,8 @@ def download(
         into: The folder; it is made if it is not there.
         connections: Transfers at once; found while it runs if not said.
         per_host: Transfers from one host at once, at most.
-        limit: At most so many requests per time, as in `gs.Rate(100, per=1.0)`, retries included.
+        limit: At most so many files begun per time, as in `gs.Rate(100, per=1.0)`, retries included;
+            redirects and comparisons come on top.
         retries: How often a file is tried again after errors of the network, 429 and 5xx; a
             `Retry-After` is waited for, up to 60 s.
         max_time: Seconds for one attempt. Without it, an answer that does not say how long it is gets 25 s.
@@ -84,7 +88,8 @@ def download(
         min_speed: Bytes a second; a transfer that is slower for 15 s is given up.
         name: Template of the names, such as "{index:06}-{name}"; fields are index, name, stem, ext,
             host, path.
-        headers: Sent with every request.
+        headers: Sent with every request. Where a redirect leads to another host, `Authorization` and
+            `Cookie` stay behind, and others go along.
         polite: Respect each site's robots.txt, and leave alone what answers `X-Robots-Tag: noai`.
         fsync: Have each file on the disk before it has its name.
         again: Forget what was fetched before.
@@ -108,14 +113,17 @@ def download(
 
     _check(max_time=max_time, max_size=max_size, min_speed=min_speed)
     engine = CurlEngine(connections, per_host=per_host, is_lent=False)
+    if not os.fspath(into):
+        raise ValueError(f"into={into!r} is empty: name the folder that the files go into")
     folder = Folder(into, fsync=fsync)
+    certificates = _certificates()
     fetch = Fetch(
         folder=folder,
         limits=Limits(max_seconds=max_time, max_bytes=max_size, min_speed=min_speed),
-        headers=tuple((headers or {}).items()),
+        headers=headers_of(headers),
         template=None if name is None else Template(name),
-        robots=_robots(AGENT) if polite else None,
-        certificates=_certificates(),
+        robots=_robots(AGENT, certificates) if polite else None,
+        certificates=certificates,
     )
     if total is None and isinstance(urls, Sized):
         total = len(urls)
@@ -126,7 +134,7 @@ def download(
         on=engine,
         chunksize=CHUNK,
         buffersize=BUFFERED,
-        errors=_record_of,
+        errors=partial(_record_of, fetch),
         retries=Retry(
             retries,
             wait=WAIT_SECONDS,
@@ -142,20 +150,20 @@ def download(
     return run
 
 
-def _robots(agent: str) -> Robots:
+def _robots(agent: str, certificates: str | None) -> Robots:
     """Return what will know the sites' robots.txt."""
     from gearshift.jobs.download.robots import Robots  # 12 ms, for the polite
 
-    return Robots(agent)
+    return Robots(agent, certificates=certificates)
 
 
 def _journal(folder: Folder, *, again: bool) -> Journal:
-    """Return the journal of a folder."""
-    path = folder.root / JOURNAL
-    if again:
-        for each in (path, path.with_name(f"{JOURNAL}-wal"), path.with_name(f"{JOURNAL}-shm")):
-            each.unlink(missing_ok=True)
-    return Journal(path, key=_key, still=lambda record: _is_there(folder, record))
+    """Return the journal of a folder; with `again`, nothing that it has holds."""
+    return Journal(
+        folder.root / JOURNAL,
+        key=_key,
+        still=lambda record: not again and _is_there(folder, record),
+    )
 
 
 def _key(numbered: tuple[int, Entry]) -> str:
@@ -170,8 +178,11 @@ def _is_there(folder: Folder, record: DownloadRecord) -> bool:
     return record.path is not None and folder.holds(record.path, record.bytes)
 
 
-def _record_of(failure: Failure) -> DownloadRecord:
+def _record_of(fetch: Fetch, failure: Failure) -> DownloadRecord:
     """Return the record of an entry that was not fetched."""
+    half = fetch.partials.pop(failure.item[0], None)
+    if half is not None:
+        half.file.discard()
     error = failure.exception
     entry: Entry = failure.item[1]
     if isinstance(error, DownloadError):
@@ -192,14 +203,22 @@ def _check(*, max_time: float | None, max_size: int | None, min_speed: int) -> N
     """Refuse numbers that make no sense.
 
     Raises:
+        TypeError: One is no number.
         ValueError: One is.
     """
-    if max_time is not None and not 0 < max_time < float("inf"):
+    for name, value, kind in (
+        ("max_time", max_time, int | float),
+        ("max_size", max_size, int),
+        ("min_speed", min_speed, int),
+    ):
+        if value is not None and (isinstance(value, bool) or not isinstance(value, kind)):
+            raise TypeError(f"{name}={value!r} is not a {'whole ' * (kind is int)}number")
+    if max_time is not None and not 0 < max_time <= LONGEST_SECONDS:
         raise ValueError(f"max_time={max_time!r} is not a number of seconds above 0")
     if max_size is not None and max_size < 1:
         raise ValueError(f"max_size={max_size!r} is below 1: no file would be small enough")
-    if min_speed < 0:
-        raise ValueError(f"min_speed={min_speed!r} is below 0 bytes a second")
+    if not 0 <= min_speed < 2**31:
+        raise ValueError(f"min_speed={min_speed!r} is not a number of bytes a second, 0 or more")
 
 
 def _certificates() -> str | None:

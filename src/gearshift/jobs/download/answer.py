@@ -2,7 +2,13 @@
 
 from __future__ import annotations
 
+import re
+
 __all__ = ["Answer"]
+
+
+_LENGTH = re.compile("[0-9]{1,18}")
+_EMPTY = {b"\r\n", b"\n"}
 
 
 class Answer:
@@ -20,12 +26,14 @@ class Answer:
     def read(self) -> None:
         """Take what has come so far; redirects and interim answers come before the last."""
         lines = self.lines
-        at = next((i for i in range(len(lines) - 1, -1, -1) if lines[i].startswith(b"HTTP/")), None)
+        # Only what comes first, or after an empty line, is a status line: anybody may send a header like one.
+        starts = (i for i in range(len(lines) - 1, -1, -1) if i == 0 or lines[i - 1] in _EMPTY)
+        at = next((i for i in starts if lines[i].startswith(b"HTTP/")), None)
         if at is None:
             return
         words = lines[at].decode("latin-1").split(None, 2)
         self.version = words[0]
-        self.status = int(words[1]) if len(words) > 1 and words[1].isdigit() else 0
+        self.status = int(words[1]) if len(words) > 1 and _LENGTH.fullmatch(words[1]) else 0
         self.fields = {}
         for line in lines[at + 1 :]:
             name, colon, value = line.decode("latin-1").partition(":")
@@ -36,7 +44,8 @@ class Answer:
                 self.fields[name] = value if before is None else f"{before}, {value}"
         self.is_chunked = "chunked" in self.fields.get("transfer-encoding", "").lower()
         length = self.fields.get("content-length", "")
-        self.length = int(length) if length.isdigit() and not self.is_chunked else None
+        is_length = _LENGTH.fullmatch(length) is not None and not self.is_chunked
+        self.length = int(length) if is_length else None
 
     @property
     def tells_its_end(self) -> bool:

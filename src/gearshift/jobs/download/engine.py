@@ -50,6 +50,7 @@ KEPT_HANDLES = 1024
 AHEAD = 2  # times the connections are with the lane, so that none waits for the consumer
 MOST_UNFINISHED = 256  # transfers that wait for a finisher, before new ones wait for them
 LONGEST_WAIT_SECONDS = 1.0
+LOOK_SECONDS = 1.0
 _IN, _OUT = select.EPOLLIN, select.EPOLLOUT
 
 
@@ -78,6 +79,10 @@ class Transfer(Protocol):
 
     def end(self, curl: Any, code: int, message: str) -> None:
         """Read from the handle what is to be known; `code` is libcurl's, 0 where all went well."""
+        ...
+
+    def is_overdue(self, seconds: float) -> bool:
+        """Whether it is to be ended, so long after it began; asked every second."""
         ...
 
     def finish(self) -> Any:
@@ -285,6 +290,7 @@ class _Loop:
         self._guard = threading.Lock()  # of `is_ended` and `_again` together
         self.is_ended = False
         self._timer_at: float | None = None
+        self._looks_at = 0.0  # for transfers that are overdue
         self._multi: Any = pycurl.CurlMulti()
         self._multi.setopt(pycurl.M_PIPELINING, 2)  # CURLPIPE_MULTIPLEX
         self._multi.setopt(pycurl.M_SOCKETFUNCTION, self._on_socket)
@@ -389,6 +395,7 @@ class _Loop:
             self._unfinished -= 1
         self._kill_all()
         self._collect()
+        self._end_overdue()
         while self._begin_all():
             self._fire()
             self._collect()  # what ended at once: no descriptor tells of it
@@ -413,25 +420,43 @@ class _Loop:
         for at in range(0, len(landed), BATCH):
             self._finishing.put(landed[at : at + BATCH])
 
+    def _end_overdue(self) -> None:
+        """End transfers of which libcurl cannot know that they take too long, now and then."""
+        now = time.perf_counter()
+        if now < self._looks_at:
+            return
+        self._looks_at = now + LOOK_SECONDS
+        for curl, flight in list(self._flights.items()):
+            seconds = now - flight.began
+            if seconds > LOOK_SECONDS and flight.transfer.is_overdue(seconds):
+                self._land(curl, pycurl.E_OPERATION_TIMEDOUT, f"given up after {seconds:.0f} s")
+
     def _land(self, curl: Any, code: int, message: str) -> None:
         """Take a transfer off its handle, and have it finished."""
         flight = self._take_off(curl)
         now = time.perf_counter()
         transfer = flight.transfer
-        transfer.end(curl, code, message)
+        try:
+            transfer.end(curl, code, message)
+        except Exception as error:  # the others must go on
+            self._multi.remove_handle(curl)
+            curl.close()
+            transfer.abandon()
+            flight.lane.settle(flight.index, error, now - flight.started)
+            return
         self._free(curl, transfer.setup)
         self._pace.ended(
             flight.began,
             now,
             size=transfer.size,
             latency=transfer.latency,
-            refused=transfer.is_refused,
+            refused=transfer.is_refused and transfer.attempt == 1,  # one item is one refusal
         )
         timeout = flight.lane.job.task_timeout
         if timeout is not None and now - flight.started >= timeout:
             transfer.abandon()
-            error = timed_out(flight.lane.job, flight.index, TRAITS)
-            flight.lane.settle(flight.index, error, now - flight.started)
+            late = timed_out(flight.lane.job, flight.index, TRAITS)
+            flight.lane.settle(flight.index, late, now - flight.started)
             return
         self._landed.append(flight)
 

@@ -24,7 +24,7 @@ from gearshift.jobs.download.names import wanted
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-__all__ = ["Entry", "entries", "entry_of", "redacted"]
+__all__ = ["Entry", "entries", "entry_of", "headers_of", "redacted"]
 
 MOST_URL_CHARACTERS = 2**16  # servers take about 8 KB; libcurl raises above 8 MB
 MOST_HOST_CHARACTERS = 253  # of a name in the DNS
@@ -63,7 +63,7 @@ CREDENTIALS = re.compile(
 SECRETS = re.compile(
     r"""([?&;\#](?:
         [\w.%-]*(?:token|secret|passw(?:or)?d|signature|credentials?|api[_-]?key|accesskeyid)
-        |(?:[\w.%-]*[._-])?(?:key|sig|pwd|pass|auth|authorization|jwt|sid|session(?:id)?)
+        |(?:[\w.%-]*[._-])?(?:key|sig|pwd|pass|auth|authorization|otp|pw|code|jwt|sid|session(?:id)?)
         )=)[^&\#]*""",
     re.VERBOSE | re.IGNORECASE,
 )
@@ -151,6 +151,18 @@ def entry_of(given: object) -> Entry:
         return Entry(url, name, checksum, _headers(given.get("headers")))
     except ValueError as error:
         return Entry(url, fault=str(error))
+
+
+def headers_of(given: Mapping[str, str] | None) -> tuple[tuple[str, str], ...]:
+    """Return headers that go with every request.
+
+    Raises:
+        TypeError: They are no mapping.
+        ValueError: One cannot be sent, or is the download's own.
+    """
+    if given is not None and not isinstance(given, Mapping):
+        raise TypeError(f"headers={given!r} is not a mapping, such as {{'Authorization': '...'}}")
+    return _headers(given)
 
 
 def redacted(url: str) -> str:

@@ -31,7 +31,7 @@ from gearshift.jobs.download.when import retry_after_seconds
 from gearshift.jobs.download.writer import Partial, Writer
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
 
     from gearshift.jobs.download.engine import Transfer
     from gearshift.jobs.download.folder import Folder, PartFile
@@ -51,6 +51,7 @@ MOST_COMPARED = 4  # fetches of an answer without a length, of which two have to
 LEAST_RESUMED_BYTES = 1 << 20
 ERROR_BODY_BYTES = 1 << 16
 OK_STATUS, ERROR_STATUS, PARTIAL_STATUS = 200, 400, 206
+REDIRECT_STATUS = 300
 RANGE_STATUS, EMPTY_STATUS = 416, {204, 205}
 REFUSALS = {429, 503}
 TRANSIENT_STATUS = {408, 421, 425, 429}
@@ -64,6 +65,7 @@ _TRANSIENT_CODES = {
     pycurl.E_OPERATION_TIMEDOUT, pycurl.E_SSL_CONNECT_ERROR, pycurl.E_HTTP2,
     92, 95, 96,  # CURLE_HTTP2_STREAM, CURLE_HTTP3, CURLE_QUIC_CONNECT_ERROR: pycurl has no names for them
 }  # fmt: skip
+_PASSWORD = re.compile(r"//[^/@\s]*@")
 _RANGE = re.compile(r"bytes (\d+)-(\d+)/(\d+)")
 _TWICE_AT_MOST = {pycurl.E_OPERATION_TIMEDOUT}  # each takes many seconds
 
@@ -96,7 +98,7 @@ class Fetch:
         template: Of names, or None.
         robots: What sites allow, where `robots.txt` and `X-Robots-Tag: noai` are respected, or None.
         certificates: File of trusted ones.
-        partials: What attempts that broke off have left, by URL.
+        partials: What attempts that broke off have left, by the entry's index.
     """
 
     folder: Folder
@@ -105,7 +107,7 @@ class Fetch:
     template: Template | None = None
     robots: Robots | None = None
     certificates: str | None = None
-    partials: dict[str, Partial] = field(default_factory=dict)
+    partials: dict[int, Partial] = field(default_factory=dict)
 
     def __call__(self, numbered: tuple[int, Entry]) -> Transfer:
         """Return the transfer, or first that of the site's robots.txt.
@@ -181,7 +183,7 @@ class FileTransfer:
         put(pycurl.HEADERFUNCTION, self._answer.lines.append)
         put(pycurl.WRITEFUNCTION, self._write)
         if not self._before and self._fetch.partials:
-            self._resumed = self._fetch.partials.pop(self._entry.url, None)
+            self._resumed = self._fetch.partials.pop(self._index, None)
         headers = list(self._entry.headers)
         self._was_resumed = self._resumed is not None
         if self._resumed is not None:
@@ -189,7 +191,7 @@ class FileTransfer:
             headers.append(("If-Range", self._resumed.validator))
         if headers:
             headers += self._fetch.headers
-            put(pycurl.HTTPHEADER, [f"{name}: {value}" for name, value in headers])
+            put(pycurl.HTTPHEADER, _lines(headers))
             self.setup = None  # the next one shall not have these
         self._began = time.monotonic()
 
@@ -212,7 +214,7 @@ class FileTransfer:
         if self._fetch.certificates is not None:
             put(pycurl.CAINFO, self._fetch.certificates)
         if self._fetch.headers:
-            put(pycurl.HTTPHEADER, [f"{name}: {value}" for name, value in self._fetch.headers])
+            put(pycurl.HTTPHEADER, _lines(self._fetch.headers))
 
     def _write(self, data: bytes) -> int | None:
         """Take a piece of the body; anything but None ends the transfer."""
@@ -254,14 +256,20 @@ class FileTransfer:
                 DownloadError, f"it has {length:,} bytes, and max_size is {most:,}"
             )
             return False
-        if (
-            self._fetch.robots is not None
-            and "noai" in answer.fields.get("x-robots-tag", "").lower()
-        ):
-            self._fault = self._error(
-                DownloadError, "the site asks not to be fetched by machines (X-Robots-Tag: noai)"
-            )
+        return not self._is_unwelcome()
+
+    def _is_unwelcome(self) -> bool:
+        """Whether the site does not want this to be fetched by machines, and that counts."""
+        robots = self._fetch.robots
+        if robots is None:
             return False
+        if "noai" in self._answer.fields.get("x-robots-tag", "").lower():
+            words = "the site asks not to be fetched by machines (X-Robots-Tag: noai)"
+        elif self._final_url is not None and robots.allows(self._final_url) is False:
+            words = "it leads to what the site's robots.txt does not allow"
+        else:
+            return False
+        self._fault = self._error(DownloadError, words)
         return True
 
     def _take_up(self) -> bool:
@@ -272,13 +280,16 @@ class FileTransfer:
         answer = self._answer
         said = _RANGE.fullmatch(answer.fields.get("content-range", ""))
         if answer.status >= ERROR_STATUS and answer.status != RANGE_STATUS:
-            self._fetch.partials[self._entry.url] = resumed  # as good as before
+            self._fetch.partials[self._index] = resumed  # as good as before
         elif answer.status != PARTIAL_STATUS:
             resumed.file.discard()  # it is another file now, or comes from its beginning
         elif (
             said is not None
             and int(said[1]) == resumed.file.size
-            and int(said[2]) + 1 == int(said[3])  # to the end
+            and int(said[2]) + 1
+            == int(said[3])
+            == resumed.total_bytes  # to the end of the same file
+            and answer.validator == resumed.validator  # not every server heeds If-Range
         ):
             self._is_rest = True
             self._before_bytes = resumed.file.size
@@ -328,7 +339,7 @@ class FileTransfer:
         """Read what is to be known of the handle."""
         self._code, self._message = code, message
         info = curl.getinfo
-        self._final_url = info(pycurl.EFFECTIVE_URL)
+        self._final_url = curl.getinfo_raw(pycurl.EFFECTIVE_URL).decode("utf-8", "backslashreplace")
         self.latency = max(0.0, info(pycurl.STARTTRANSFER_TIME) - info(pycurl.PRETRANSFER_TIME))
         self.size = self._received
         self._seconds = time.monotonic() - self._began
@@ -336,6 +347,15 @@ class FileTransfer:
             self._is_read = True
             self._answer.read()
         self.is_refused = self._answer.status in REFUSALS
+
+    def is_overdue(self, seconds: float) -> bool:
+        """Whether it never comes to a body that counts: libcurl throws away those of redirects."""
+        if self._fetch.limits.max_seconds is not None or seconds <= UNKNOWN_SECONDS:
+            return False
+        if not self._is_read:
+            self._answer.read()
+        is_body = self._is_read and OK_STATUS <= self._answer.status < REDIRECT_STATUS
+        return not is_body or self._answer.length is None
 
     @property
     def place(self) -> str:
@@ -378,7 +398,7 @@ class FileTransfer:
                 raise writer.error
         self._check()
         coding = self._answer.fields.get("content-encoding", "identity")
-        if coding.lower() not in {"", "identity"}:
+        if coding.lower() not in {"", "identity"} and self._received:
             self._decode(coding)
         elif self._file is not None and self._file.size != self._before_bytes + self._received:
             raise OSError(f"{self._file.size:,} bytes of {self._received:,} were written")
@@ -410,7 +430,8 @@ class FileTransfer:
         Raises:
             DownloadError: It is none.
         """
-        if self._fault is not None:
+        if self._fault is not None or (self._final_url is not None and self._is_unwelcome()):
+            assert self._fault is not None
             raise self._fault
         answer = self._answer
         if answer.status >= ERROR_STATUS:  # whatever became of its page
@@ -433,7 +454,7 @@ class FileTransfer:
     def _keep_part(self) -> None:
         """Keep what came of a large file for the next attempt, if that can tell that it is the same."""
         if self._resumed is not None:  # no answer came: what there was is as good as before
-            self._fetch.partials[self._entry.url] = self._resumed
+            self._fetch.partials[self._index] = self._resumed
             self._resumed = None
             return
         file, validator = self._file, self._answer.validator
@@ -446,10 +467,8 @@ class FileTransfer:
         if "content-encoding" in self._answer.fields or self._answer.length is None:
             return
         self._file = None
-        before = self._fetch.partials.get(self._entry.url)
-        if before is not None:
-            before.file.discard()
-        self._fetch.partials[self._entry.url] = Partial(file, self._digest, validator)
+        total_bytes = self._before_bytes + self._answer.length
+        self._fetch.partials[self._index] = Partial(file, self._digest, validator, total_bytes)
 
     def _decode(self, coding: str) -> None:
         """Undo a coding that nobody asked for.
@@ -457,7 +476,10 @@ class FileTransfer:
         Raises:
             DownloadError: It cannot be undone, or there is too much of it.
         """
-        decoder = Decoder(coding, most_bytes=self._fetch.limits.max_bytes)
+        try:
+            decoder = Decoder(coding, most_bytes=self._fetch.limits.max_bytes)
+        except DecodeError as error:
+            raise self._error(DownloadError, f"its Content-Encoding: {error}") from None
         plain = self._fetch.folder.open_file()
         digest = hashlib.sha256()
         try:
@@ -468,7 +490,9 @@ class FileTransfer:
             decoder.end()
         except (DecodeError, TooLargeError) as error:
             plain.discard()
-            raise self._error(DownloadError, f"its Content-Encoding {coding}: {error}") from None
+            is_cut = isinstance(error, DecodeError) and not self._answer.tells_its_end
+            kind = TransientDownloadError if is_cut else DownloadError
+            raise self._error(kind, f"its Content-Encoding {coding}: {error}") from None
         except BaseException:
             plain.discard()
             raise
@@ -521,12 +545,15 @@ class FileTransfer:
     def _compare(self, size: int, sha256: str) -> tuple[FileTransfer | None, str | None]:
         """Return the transfer that fetches it once more, or None and why it is not certain, if it is not."""
         before = self._before
-        if (size, sha256) in before:
+        longest = max((each for each, _ in before), default=0)
+        if (
+            (size, sha256) in before and size >= longest and size
+        ):  # two that were cut are equal, too
             return None, None
         if len(before) + 1 < MOST_COMPARED:
             entry = [*before, (size, sha256)]
             return FileTransfer(self._fetch, self._index, self._entry, entry), None
-        if size < max(each for each, _ in before):
+        if size < longest:
             raise self._error(
                 TransientDownloadError,
                 f"the answer says neither its length nor its end, and {MOST_COMPARED} of them differ",
@@ -585,7 +612,8 @@ class FileTransfer:
         kind = TransientDownloadError if code in _TRANSIENT_CODES else DownloadError
         if code in _TWICE_AT_MOST and self.attempt > 1:
             kind = DownloadError
-        return self._error(kind, f"{self._message} (curl {code})")
+        words = _hidden(self._message) or "libcurl gives no reason"
+        return self._error(kind, f"{words} (curl {code})")
 
     def _status_error(self) -> DownloadError:
         status = self._answer.status
@@ -605,3 +633,13 @@ class FileTransfer:
         if status == PARTIAL_STATUS:
             words = "the server answers with a part of the file that nobody asked for"
         return self._error(kind, words, retry_after=wait)
+
+
+def _lines(headers: Iterable[tuple[str, str]]) -> list[bytes]:
+    """Return headers as libcurl wants them: one without a value ends with a semicolon, or it would be left out."""
+    return [(f"{name}: {value}" if value else f"{name};").encode() for name, value in headers]
+
+
+def _hidden(message: str) -> str:
+    """Return what libcurl says without the passwords that are in it, such as of a proxy."""
+    return _PASSWORD.sub("//***@", message)

@@ -92,6 +92,14 @@ class PartFile:
         self.discard()
 
 
+class _Taken:
+    """The numbered files of a name: the last number, and which there are of a size."""
+
+    def __init__(self) -> None:
+        self.last = 1
+        self.by_size: dict[int, list[str]] = {}
+
+
 class Folder:
     """See the module's head."""
 
@@ -105,14 +113,13 @@ class Folder:
         Raises:
             OSError: It cannot be made, or not be written to.
         """
-        self.root: Path = Path(root)
+        self.root: Path = Path(root).absolute()  # the program may go to another folder meanwhile
         self._path = str(self.root)  # pathlib would take a tenth of a small file's time
         self.root.mkdir(parents=True, exist_ok=True)
         self._fsync = fsync
         self._numbers = itertools.count()
         self._lock = threading.Lock()
-        self._last: OrderedDict[str, int] = OrderedDict()  # number of the last file of a name
-        self._twins: OrderedDict[tuple[str, str], str] = OrderedDict()  # numbered names, by content
+        self._taken: OrderedDict[str, _Taken] = OrderedDict()  # by the first path of a name
         self._known: OrderedDict[str, tuple[int, int, str]] = OrderedDict()  # size, mtime, digest
         self._has_nameless = hasattr(os, "O_TMPFILE")
         self._sweep()
@@ -178,9 +185,10 @@ class Folder:
             OSError: It leads out, by a link that was there.
         """
         above = self.root.joinpath(*folders)
-        above.mkdir(parents=True, exist_ok=True)
-        if not above.resolve().is_relative_to(self.root.resolve()):
-            raise OSError(errno.EXDEV, f"{'/'.join(folders)} leads out of {self.root}")
+        for _ in range(2):  # before anything is made, too
+            if not above.resolve().is_relative_to(self.root.resolve()):
+                raise OSError(errno.EXDEV, f"{'/'.join(folders)} leads out of {self.root}")
+            above.mkdir(parents=True, exist_ok=True)
         return str(above)
 
     def holds(self, path: str, size: int) -> bool:
@@ -198,23 +206,37 @@ class Folder:
         if self._is_same(key, file.size, sha256):
             return name
         with self._lock:
-            number = self._last.get(key, 1)
-            twin = self._twins.get((key, sha256))
-        if twin is not None and self._is_same(f"{above}/{twin}", file.size, sha256):
-            return twin
+            taken = self._taken.get(key)
+            if taken is None:
+                taken = self._taken[key] = self._numbered_files(above, name)
+                if len(self._taken) > _MOST_NAMES:
+                    self._taken.popitem(last=False)
+            number = taken.last
+            twins = list(taken.by_size.get(file.size, ()))
+        for twin in twins:
+            if self._is_same(f"{above}/{twin}", file.size, sha256):
+                return twin
         while True:
             number += 1
             placed = numbered(name, number)
             if self._try_link(file, f"{above}/{placed}"):
                 break
         with self._lock:
-            self._last[key] = max(number, self._last.get(key, 1))
-            self._last.move_to_end(key)
-            self._twins[key, sha256] = placed
-            for remembered in (self._last, self._twins):
-                if len(remembered) > _MOST_NAMES:
-                    remembered.popitem(last=False)
+            taken.last = max(number, taken.last)
+            taken.by_size.setdefault(file.size, []).append(placed)
         return placed
+
+    def _numbered_files(self, above: str, name: str) -> _Taken:
+        """Return what there is of a name with numbers, from programs before us, too."""
+        taken = _Taken()
+        while True:
+            placed = numbered(name, taken.last + 1)
+            try:
+                size = os.lstat(f"{above}/{placed}").st_size
+            except OSError:
+                return taken
+            taken.last += 1
+            taken.by_size.setdefault(size, []).append(placed)
 
     def _try_link(self, file: PartFile, path: str) -> bool:
         """Give the file this name, unless it is taken.

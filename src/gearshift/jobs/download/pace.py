@@ -28,6 +28,9 @@ RISE = 1.15  # of the rate: below it is flat
 LATE = 1.3  # times the latency of the first window, from which on it has risen
 START_SHARE = 0.5  # of the connections: the others were begun again just before the change
 REFUSED_SHARE = 0.7
+REFUSED_PART = (
+    8  # of the connections have to be refused: one URL that always is says nothing of the others
+)
 LEAST_WINDOW_SECONDS = 0.03
 HOLD_WINDOW_SECONDS = 0.25
 TOLERANCE = 1.5  # times the long average, below which latency is taken for the same
@@ -112,7 +115,7 @@ class Pace:
         self._bytes += size
         self._latency += latency
         self._refused += refused
-        if refused:
+        if self._refused > self.count / REFUSED_PART:
             self._cut(now)
             return
         seconds = now - self._window_at

@@ -8,6 +8,7 @@ allows all; one that cannot say (5xx, no connection) is asked again with the ret
 
 from __future__ import annotations
 
+import re
 import threading
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
 
     from gearshift.jobs.download.engine import Transfer
 
+_NUMBERS = re.compile(r"\s*(crawl-delay|request-rate)\s*:", re.IGNORECASE)
+
 __all__ = ["Robots", "RobotsTransfer", "check_allowed"]
 
 MOST_BYTES = 500 * 1024  # RFC 9309, section 2.5: at least so much is to be read
@@ -36,13 +39,15 @@ OK_STATUS, MISSING_STATUS, SERVER_ERROR = 200, 400, 500
 class Robots:
     """What is known of the sites; any thread may ask."""
 
-    def __init__(self, agent: str) -> None:
+    def __init__(self, agent: str, *, certificates: str | None = None) -> None:
         """Begin with nothing known.
 
         Args:
             agent: The name by which robots.txt may speak of us.
+            certificates: File of trusted ones, or None to leave them to libcurl.
         """
-        self._agent = agent
+        self.agent: str = agent
+        self.certificates: str | None = certificates
         self._sites: dict[str, RobotFileParser] = {}
         self._lock = threading.Lock()
 
@@ -50,12 +55,15 @@ class Robots:
         """Whether a URL may be fetched, or None where its site was not asked yet."""
         with self._lock:
             site = self._sites.get(_site(url))
-        return None if site is None else site.can_fetch(self._agent, url)
+        return None if site is None else site.can_fetch(self.agent, url)
 
     def learn(self, url: str, text: str) -> None:
         """Keep what the site of a URL has said; nothing allows all."""
         parser = RobotFileParser()
-        parser.parse(text.splitlines())
+        lines = [
+            line for line in text.splitlines() if not _NUMBERS.match(line)
+        ]  # it fails on odd ones
+        parser.parse(lines)
         with self._lock:
             if len(self._sites) >= MOST_SITES:
                 del self._sites[next(iter(self._sites))]
@@ -94,6 +102,9 @@ class RobotsTransfer:
         curl.setopt(pycurl.MAXREDIRS, MOST_REDIRECTS)
         curl.setopt(pycurl.NOSIGNAL, 1)
         curl.setopt(pycurl.TIMEOUT, SECONDS)
+        curl.setopt(pycurl.USERAGENT, self._robots.agent)
+        if self._robots.certificates is not None:
+            curl.setopt(pycurl.CAINFO, self._robots.certificates)
         curl.setopt(pycurl.WRITEFUNCTION, self._write)
 
     def _write(self, data: bytes) -> int | None:
@@ -111,6 +122,10 @@ class RobotsTransfer:
     def place(self) -> str:
         """Host and port."""
         return urlsplit(self._url).netloc.rpartition("@")[2]
+
+    def is_overdue(self, seconds: float) -> bool:
+        """Whether it takes too long: libcurl sees to that."""
+        return False
 
     def abandon(self) -> None:
         """Leave nothing: there is nothing."""

@@ -23,6 +23,7 @@ class Partial:
     file: PartFile
     digest: Any
     validator: str
+    total_bytes: int
 
 
 class Writer:
