@@ -70,8 +70,8 @@ class Decoder:
         self._stages = [_Stage(each, _kind(each)) for each in reversed(codings)]
         self._encoding = ", ".join(codings)
         self._most_bytes = most_bytes
-        self.taken_bytes = 0
-        self.given_bytes = 0
+        self.taken_bytes: int = 0
+        self.given_bytes: int = 0
 
     def feed(self, data: bytes) -> Iterator[bytes]:
         """Decode what came; what is given has to be taken to its end before more is fed.
@@ -158,7 +158,7 @@ class _Stage:
         self._kind = kind
         self._codec: _Codec | None = None
         self._ended = 0  # members
-        self.given_bytes = 0
+        self.given_bytes: int = 0
 
     def feed(self, data: bytes) -> Iterator[bytes]:
         while data:

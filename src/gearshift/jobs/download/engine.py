@@ -28,10 +28,10 @@ from gearshift.jobs.download.pace import Pace
 
 try:
     import pycurl
-except ImportError as error:
+except ImportError as _error:
     raise UnsupportedError(
-        f"downloads need libcurl ({error}): pip install 'gearshift[download]'"
-    ) from error
+        f"downloads need libcurl ({_error}): pip install 'gearshift[download]'"
+    ) from _error
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -288,7 +288,7 @@ class _Loop:
         self._is_stopped = False
         self._is_killed = False
         self._guard = threading.Lock()  # of `is_ended` and `_again` together
-        self.is_ended = False
+        self.is_ended: bool = False
         self._timer_at: float | None = None
         self._looks_at = 0.0  # for transfers that are overdue
         self._multi: Any = pycurl.CurlMulti()

@@ -443,6 +443,8 @@ class FileTransfer:
         is_part = answer.status == PARTIAL_STATUS and not self._is_rest
         if not is_good or is_part or answer.status in EMPTY_STATUS:
             raise self._status_error()
+        if answer.length is None and "content-length" in answer.fields and not answer.is_chunked:
+            raise self._error(DownloadError, "its Content-Length is no number that can be")
         if (
             answer.length is not None and self._received != answer.length
         ):  # libcurl has said so before

@@ -40,8 +40,8 @@ class PartFile:
 
     def __init__(self, fd: int, path: Path | None) -> None:
         """Take an open descriptor and, where the system gives none without a name, the hidden path."""
-        self.fd = fd
-        self.path = path
+        self.fd: int = fd
+        self.path: Path | None = path
         self.size: int = 0
 
     def write(self, data: bytes) -> None:
@@ -96,7 +96,7 @@ class _Taken:
     """The numbered files of a name: the last number, and which there are of a size."""
 
     def __init__(self) -> None:
-        self.last = 1
+        self.last: int = 1
         self.by_size: dict[int, list[str]] = {}
 
 
