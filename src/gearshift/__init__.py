@@ -42,6 +42,7 @@ if TYPE_CHECKING:
     from gearshift.facts import Report as Report
     from gearshift.facts import Retry as Retry
     from gearshift.jobs.download import download as download
+    from gearshift.jobs.download.images import Images as Images
     from gearshift.jobs.download.record import DownloadError as DownloadError
     from gearshift.jobs.download.record import DownloadRecord as DownloadRecord
     from gearshift.plans import Pair as Pair
@@ -86,6 +87,7 @@ _HOMES = {
     "Report": "gearshift.facts",
     "Retry": "gearshift.facts",
     "download": "gearshift.jobs.download",
+    "Images": "gearshift.jobs.download.images",
     "DownloadError": "gearshift.jobs.download.record",
     "DownloadRecord": "gearshift.jobs.download.record",
     "Pair": "gearshift.plans",
@@ -103,6 +105,7 @@ __all__ = [
     "Failure",
     "FailureKind",
     "GearshiftError",
+    "Images",
     "Journal",
     "JournalError",
     "JournalInUseError",

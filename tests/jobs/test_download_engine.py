@@ -143,10 +143,12 @@ def test_transfers_of_a_run_that_is_closed_are_stopped_and_abandoned(
     server: Server, engine: CurlEngine
 ) -> None:
     Body.abandoned = 0
+    before = server.requests()
     with gs.map(BODY, [server.url(0), *[server.at("/trickle")] * 20], on=engine) as run:
-        for body in run:
-            assert body == server.body(0)
-            break
+        assert next(run) == server.body(0)
+        until = time.monotonic() + WAIT_SECONDS
+        while server.requests() < before + 21 and time.monotonic() < until:
+            time.sleep(0.005)  # all of them are to be under way
     assert Body.abandoned == 20
     assert list(gs.map(BODY, server.urls[:3], on=engine)) == [server.body(at) for at in range(3)]
 

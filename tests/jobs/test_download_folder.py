@@ -137,3 +137,20 @@ def test_file_may_be_cut_back(tmp_path: Path) -> None:
     file.write(b"X")
     assert folder.place(file, ["a"], hashlib.sha256(b"abX").hexdigest()) == "a"
     assert (tmp_path / "a").read_bytes() == b"abX"
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_file_of_ours_is_replaced_and_a_strangers_is_not(tmp_path: Path, way: str) -> None:
+    folder = folder_of(tmp_path, way)
+    put(folder, "sub/a.txt", b"old")
+    was = (tmp_path / "sub" / "a.txt").lstat()
+    for data, is_done in ((b"new", True), (b"late", False)):
+        file = folder.open_file()
+        file.write(data)
+        assert folder.replace(file, "sub/a.txt", was) is is_done
+    assert (tmp_path / "sub" / "a.txt").read_bytes() == b"new"
+    assert not folder.remove("sub/a.txt", was)
+    assert folder.remove("sub/a.txt", (tmp_path / "sub" / "a.txt").lstat())
+    assert not folder.remove("sub/a.txt", was)
+    assert names(tmp_path) == ["sub"]
+    assert names(tmp_path / "sub") == []

@@ -305,6 +305,21 @@ def test_source_that_tells_is_asked_how_much_is_there() -> None:
     assert not source.is_exhausted
 
 
+def test_source_that_tells_is_closed_at_the_end_and_no_other() -> None:
+    class Closing(Telling):
+        is_closed = False
+
+        def close(self) -> None:
+            self.is_closed = True
+
+    told, items = Closing(3), (each for each in [1])
+    Source(told).close()
+    Source(Telling(3)).close()
+    Source(items).close()
+    assert told.is_closed
+    assert next(items) == 1, "a generator is its owner's"
+
+
 def test_source_that_cannot_tell_any_more_ends_with_its_error() -> None:
     source = Source(iter(Telling()))
     assert source.available(2) == 0

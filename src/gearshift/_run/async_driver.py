@@ -109,8 +109,7 @@ class AsyncDriver:
         pump = self._pump
         loop = asyncio.get_running_loop()
         news: asyncio.Future[None] = loop.create_future()
-        lane = pump.gears.lane
-        watched = [pump.wakeup.fileno(), *(lane.filenos() if lane is not None else ())]
+        watched = [pump.wakeup.fileno(), *pump.filenos()]
         if pump.wakeup.is_set:
             await asyncio.sleep(0)
             return

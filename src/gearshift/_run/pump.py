@@ -34,7 +34,7 @@ from gearshift.facts import Report, Returned, Settled
 from gearshift.host import interrupts_held
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Sequence
 
     from gearshift._run.gears import Gears
     from gearshift._run.journal import Journal, Logbook
@@ -272,11 +272,13 @@ class Pump:
 
     def wait(self, seconds: float | None) -> None:
         """Block until there is news, at most so long."""
+        self.wakeup.wait(seconds, self.filenos())
+
+    def filenos(self) -> Sequence[int]:
+        """Return what becomes readable with news, beside the wake-up."""
         lane = self.gears.lane
         filenos = lane.filenos() if lane is not None else ()
-        self.wakeup.wait(
-            seconds, (*filenos, *self.source.filenos()) if self._is_awaiting else filenos
-        )
+        return (*filenos, *self.source.filenos()) if self._is_awaiting else filenos
 
     def cancel(self, grace: float = 0.0) -> None:
         """End the run soon, what runs after `grace` seconds; from any thread or signal handler."""
@@ -292,6 +294,7 @@ class Pump:
     def abandon(self) -> None:
         """Let everything go without waiting: nobody holds the run any more."""
         self.gears.close(kill=True)
+        self.source.close()
         self.pause()
         with suppress(JournalError):
             self.close_book()
@@ -336,6 +339,7 @@ class Pump:
         self.gears.close(kill=True)
         if wait:
             self.gears.wait_closed()
+        self.source.close()
         self._end_meter()
         self.close_book()
 

@@ -6,7 +6,7 @@ under 1 ms: filling a buffer of 16 from a slow generator would delay the first r
 
 An iterator may say how many items it has without waiting, by a method `available()`,
 and when more come, by `fileno()`; then nothing blocks in it, and no outcome waits for
-the next item.
+the next item. Where it has a `close()` as well, that is called at the end of the run.
 """
 
 from __future__ import annotations
@@ -83,6 +83,12 @@ class Source:
         """Return what becomes readable when items come, of a source that tells."""
         fd = self._iterator.fileno() if self.tells else -1
         return () if fd < 0 else (fd,)
+
+    def close(self) -> None:
+        """Tell a source that tells that nothing more is wanted; may be called again."""
+        close = getattr(self._iterator, "close", None)
+        if self.tells and callable(close):
+            close()
 
     def pull(self, count: int) -> None:
         """Get up to `count` items into `pulled`.

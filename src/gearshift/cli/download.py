@@ -24,7 +24,7 @@ from gearshift.errors import GearshiftError
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-    from gearshift import DownloadRecord, Run
+    from gearshift import DownloadRecord, Images, Run
     from gearshift.cli.bar import Bar
 
 __all__ = ["download"]
@@ -71,6 +71,14 @@ _NOTHING_LEFT, _SOME_FAILED = 0, 1
 @click.option("--polite", is_flag=True, help="Leave alone what asks not to be fetched by machines.")
 @click.option("--fsync", is_flag=True, help="Have each file on the disk before it has its name.")
 @click.option("--again", is_flag=True, help="Forget what was fetched before.")
+@click.option("--images", is_flag=True, help="Decode each; what is no whole picture goes away.")
+@click.option("--max-side", type=int, metavar="PX", help="Reduce larger pictures to that.")
+@click.option("--thumbnails", type=int, metavar="PX", help="Put small ones into DIR/thumbnails.")
+@click.option(
+    "--format",
+    type=click.Choice(["jpeg", "png", "webp"]),
+    help="Convert pictures of other formats.",
+)
 @click.option("--quiet", is_flag=True, help="No bar and no summary.")
 def download(
     urls: tuple[str, ...],
@@ -143,9 +151,11 @@ def _begun(
 
     fields = [_header(each) for each in headers]
     try:
+        wanted = _images(options)
         return gs.download(
             items,
             into,
+            images=wanted,
             limit=None if limit is None else gs.Rate(limit),
             headers=dict(fields),
             ordered=False,
@@ -156,6 +166,22 @@ def _begun(
         raise WrongUse(f"--into {into}: {why(error)}.") from None
     except (TypeError, ValueError) as error:
         raise WrongUse(str(error)) from None
+
+
+def _images(options: dict[str, Any]) -> Images | None:
+    """Take out what is wanted of pictures, and return that.
+
+    Raises:
+        TypeError: Of `gs.Images`.
+        ValueError: The same.
+    """
+    is_wanted = options.pop("images")
+    wishes = {name: options.pop(name) for name in ("max_side", "thumbnails", "format")}
+    if not is_wanted and all(wish is None for wish in wishes.values()):
+        return None
+    from gearshift import Images  # for those who have pictures
+
+    return Images(**wishes)
 
 
 def _header(text: str) -> tuple[str, str]:
@@ -311,6 +337,7 @@ class _Course:
         self.failed = 0
         self.bytes = 0
         self.unverified = 0
+        self.no_pictures = 0
         self.is_interrupted = False
         self.is_broken = False
         if bar is not None:
@@ -325,6 +352,8 @@ class _Course:
 
     def follow(self) -> None:
         """Take the records as they come."""
+        from gearshift.jobs.download.record import NO_PICTURE  # loaded by now
+
         for record in self._run:
             if record.ok:
                 self.done += 1
@@ -332,6 +361,7 @@ class _Course:
                 self.unverified += record.unverified is not None
             else:
                 self.failed += 1
+                self.no_pictures += str(record.error).startswith(NO_PICTURE)
                 self._name(record)
             if self._sink is not None:
                 self._sink.write(json.dumps(record.as_dict(), ensure_ascii=False) + "\n")
@@ -376,6 +406,8 @@ class _Course:
             words += f"; {self.unverified:,} unverified: their answers do not say where they end"
         if self.failed:
             words += f"; {self.failed:,} failed"
+        if self.no_pictures:
+            words += f", {self.no_pictures:,} of them no whole pictures"
         if self.is_interrupted:
             words = f"Stopped by the user: {words}. The same command again fetches the rest"
         return words + "."

@@ -3,6 +3,8 @@
     urls -> entries -> gs.map(Fetch, on=CurlEngine) -> records
             entries.py  fetch.py: one file   engine.py: libcurl   pace.py: how many at once
             names.py    decode.py, when.py   folder.py: temporary and final names
+    records -> gs.map(PictureCheck, on="processes") -> records, with images=
+               images.py, pictures.py: Pillow   feed.py: from run to run   checked.py: what was seen before
 
 Written with public names only: retries, rate, journal, order and progress are those of any run.
 """
@@ -18,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 
 from gearshift import Failure, Journal, Rate, Retry, Run
 from gearshift import map as run_over
+from gearshift.jobs.download.checked import Checked
 from gearshift.jobs.download.entries import Entry, headers_of, redacted
 from gearshift.jobs.download.entries import entries as entries_of
 from gearshift.jobs.download.folder import Folder
@@ -29,6 +32,7 @@ if TYPE_CHECKING:
 
     from gearshift import Progress
     from gearshift.jobs.download.fetch import Fetch
+    from gearshift.jobs.download.images import Images
     from gearshift.jobs.download.robots import Robots
 
 __all__ = ["DownloadError", "DownloadRecord", "download"]
@@ -67,6 +71,7 @@ def download(
     ordered: bool = True,
     total: int | None = None,
     progress: bool | Callable[[Progress], object] | None = None,
+    images: Images | None = None,
 ) -> Run[DownloadRecord]:
     """Fetch files into a folder, and return a run of their records, one for each URL.
 
@@ -96,14 +101,18 @@ def download(
         ordered: False gives records as they come.
         total: How many there are, where `urls` cannot say.
         progress: As in `gs.map`.
+        images: Decode each file in worker processes while others are fetched, take away what is no whole
+            picture, and reduce, convert or make thumbnails as `gs.Images` says. Needs Pillow.
 
     Returns:
-        The run.
+        The run. With `images` it is that of the checks: its report and progress count records, failures of
+        downloads among the failures, and what its workers did; retries, connections and what was there
+        already are not in it, but each record has its attempts.
 
     Raises:
         OSError: The folder cannot be made or written to.
         TypeError: An argument is of the wrong type.
-        UnsupportedError: libcurl is not there.
+        UnsupportedError: libcurl is not there, or Pillow, which `images` needs.
         ValueError: An argument has a wrong value.
     """
     from gearshift.jobs.download.engine import (
@@ -112,6 +121,7 @@ def download(
     from gearshift.jobs.download.fetch import AGENT, Fetch, Limits
 
     _check(max_time=max_time, max_size=max_size, min_speed=min_speed)
+    _check_images(images)
     engine = CurlEngine(connections, per_host=per_host, is_lent=False)
     if not os.fspath(into):
         raise ValueError(f"into={into!r} is empty: name the folder that the files go into")
@@ -125,6 +135,7 @@ def download(
         robots=_robots(AGENT, certificates) if polite else None,
         certificates=certificates,
     )
+    checked = None if images is None else Checked(folder.root)
     if total is None and isinstance(urls, Sized):
         total = len(urls)
     function: Any = fetch  # to the engine; to the run it is what gives records
@@ -142,12 +153,18 @@ def download(
             longest_wait=LONGEST_WAIT_SECONDS,
         ),
         limit=limit,
-        journal=_journal(folder, again=again),
+        journal=_journal(folder, checked, again=again),
         ordered=ordered,
         total=total,
-        progress=progress,
+        progress=progress if images is None else None,
     )
-    return run
+    if images is None or checked is None:
+        return run
+    from gearshift.jobs.download.images import checked_run  # for those who have pictures
+
+    return checked_run(
+        run, folder, checked, images, ordered=ordered, total=total, progress=progress
+    )
 
 
 def _robots(agent: str, certificates: str | None) -> Robots:
@@ -157,13 +174,19 @@ def _robots(agent: str, certificates: str | None) -> Robots:
     return Robots(agent, certificates=certificates)
 
 
-def _journal(folder: Folder, *, again: bool) -> Journal:
-    """Return the journal of a folder; with `again`, nothing that it has holds."""
-    return Journal(
-        folder.root / JOURNAL,
-        key=_key,
-        still=lambda record: not again and _is_there(folder, record),
-    )
+def _journal(folder: Folder, checked: Checked | None, *, again: bool) -> Journal:
+    """Return the journal of a folder, which knows files by what was made of them where those are checked.
+
+    With `again`, nothing that it has holds.
+    """
+    path = folder.root / JOURNAL
+    if again:
+        return Journal(path, key=_key, still=lambda _record: False)
+    if checked is None:
+        return Journal(path, key=_key, still=lambda record: _is_there(folder, record))
+    from gearshift.jobs.download.images import is_kept  # for those who have pictures
+
+    return Journal(path, key=_key, still=lambda record: is_kept(folder, checked, record))
 
 
 def _key(numbered: tuple[int, Entry]) -> str:
@@ -197,6 +220,22 @@ def _record_of(fetch: Fetch, failure: Failure) -> DownloadRecord:
         status=status,
         error=words,
     )
+
+
+def _check_images(images: object) -> None:
+    """Refuse what says nothing about pictures.
+
+    Raises:
+        TypeError: It is no `gs.Images`.
+    """
+    if images is None:
+        return
+    from gearshift.jobs.download import pictures  # says what to install where Pillow is not
+    from gearshift.jobs.download.images import Images  # beside it
+
+    del pictures
+    if not isinstance(images, Images):
+        raise TypeError(f"images={images!r} is not a gs.Images, such as gs.Images(max_side=1024)")
 
 
 def _check(*, max_time: float | None, max_size: int | None, min_speed: int) -> None:

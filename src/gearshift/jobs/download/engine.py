@@ -287,7 +287,7 @@ class _Loop:
         self._finished = deque[None]()
         self._is_stopped = False
         self._is_killed = False
-        self._guard = threading.Lock()  # of `is_ended` and `_again` together
+        self._guard = threading.Lock()  # of `is_ended` and `_again` or `_kills` together
         self.is_ended: bool = False
         self._timer_at: float | None = None
         self._looks_at = 0.0  # for transfers that are overdue
@@ -315,7 +315,10 @@ class _Loop:
 
     def kill(self, lane: _CurlLane) -> None:
         """Stop what runs of a lane."""
-        self._kills.append(lane)
+        with self._guard:
+            if self.is_ended:  # kept here, it would hold us
+                return
+            self._kills.append(lane)
         self._wakeup.set()
 
     def stop(self, *, kill: bool) -> None:

@@ -1,6 +1,7 @@
 """The folder that files go into: whole under their final names, or not there at all.
 
     open_file() -> a file without a name (Linux: O_TMPFILE), or with a hidden one -> place(): its name, at once
+                                                     -> replace(): the name of one of ours, at once
 
 A name is given by a link, which fails where the name is taken: two files never meet under one name, and
 nothing is ever overwritten. A program that is killed leaves nothing, or a hidden file that the next
@@ -24,7 +25,7 @@ from typing import TYPE_CHECKING
 from gearshift.jobs.download.names import numbered
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
 __all__ = ["Folder", "PartFile", "sha256_of"]
 
@@ -103,29 +104,35 @@ class _Taken:
 class Folder:
     """See the module's head."""
 
-    def __init__(self, root: str | os.PathLike[str], *, fsync: bool = False) -> None:
+    def __init__(
+        self, root: str | os.PathLike[str], *, fsync: bool = False, is_made: bool = False
+    ) -> None:
         """Make the folder if it is not there, and take away what killed programs have left.
 
         Args:
             root: Where the files go.
             fsync: Have each file on the disk before it has its name, and the name, too.
+            is_made: Another process has done that.
 
         Raises:
             OSError: It cannot be made, or not be written to.
         """
         self.root: Path = Path(root).absolute()  # the program may go to another folder meanwhile
         self._path = str(self.root)  # pathlib would take a tenth of a small file's time
-        self.root.mkdir(parents=True, exist_ok=True)
-        self._fsync = fsync
+        self.fsync: bool = fsync
+        # Asked with a path and a digest: is what lies there what became of a file with that digest?
+        self.became: Callable[[str, str], bool] | None = None
         self._numbers = itertools.count()
         self._lock = threading.Lock()
         self._taken: OrderedDict[str, _Taken] = OrderedDict()  # by the first path of a name
         self._known: OrderedDict[str, tuple[int, int, str]] = OrderedDict()  # size, mtime, digest
         self._has_nameless = hasattr(os, "O_TMPFILE")
-        self._sweep()
-        self.open_file().discard()  # says now what could not be written later
+        if not is_made:
+            self.root.mkdir(parents=True, exist_ok=True)
+            self.sweep()
+            self.open_file().discard()  # says now what could not be written later
 
-    def _sweep(self) -> None:
+    def sweep(self) -> None:
         """Remove the hidden files of programs that are gone."""
         for entry in os.scandir(self.root):
             found = _STALE.fullmatch(entry.name)
@@ -155,8 +162,8 @@ class Folder:
     def place(self, file: PartFile, parts: Sequence[str], sha256: str) -> str:
         """Give a file its name, and return its path below the folder.
 
-        Where the name is taken by a file of the same content, that one stays and is returned; else
-        the name gets a number.
+        Where the name is taken by a file of the same content, or by what became of that, that one
+        stays and is returned; else the name gets a number.
 
         Args:
             file: The whole file; it is closed.
@@ -169,10 +176,10 @@ class Folder:
         *folders, name = parts
         above = self._path if not folders else self._folder(folders)
         try:
-            if self._fsync:
+            if self.fsync:
                 os.fsync(file.fd)
             placed = self._name(file, above, name, sha256)
-            if self._fsync:
+            if self.fsync:
                 _sync_folder(above)
         finally:
             file.discard()
@@ -198,12 +205,55 @@ class Folder:
         except OSError:
             return False
 
+    def replace(self, file: PartFile, path: str, was: os.stat_result) -> bool:
+        """Put a file in the place of one of ours, at once, and return whether that one was still there.
+
+        Args:
+            file: The whole file; it is closed.
+            path: Of the other, below the folder.
+            was: What is known of that.
+
+        Raises:
+            OSError: It cannot be put there.
+        """
+        hidden = f"{self._path}/{HIDDEN.format(pid=os.getpid(), number=next(self._numbers))}"
+        target = f"{self._path}/{path}"
+        try:
+            if self.fsync:
+                os.fsync(file.fd)
+            if file.path is None:
+                self._try_link(file, hidden)
+                file.path = Path(hidden)  # `discard` takes it away from now on
+            if not _is_still(target, was):
+                return False
+            file.path.replace(target)
+            file.path = None
+            if self.fsync:
+                _sync_folder(os.path.dirname(target))  # noqa: PTH120 - as everywhere here
+        finally:
+            file.discard()
+        return True
+
+    def remove(self, path: str, was: os.stat_result) -> bool:
+        """Take one of our files away, and return whether it was still there.
+
+        Raises:
+            OSError: It cannot be taken away.
+        """
+        target = f"{self._path}/{path}"
+        if not _is_still(target, was):
+            return False
+        os.unlink(target)  # noqa: PTH108 - the same
+        return True
+
     def _name(self, file: PartFile, above: str, name: str, sha256: str) -> str:
         """Link the file under the first free name, and return that."""
         key = f"{above}/{name}"
         if self._try_link(file, key):
             return name
         if self._is_same(key, file.size, sha256):
+            return name
+        if self.became is not None and self.became(key[len(self._path) + 1 :], sha256):
             return name
         with self._lock:
             taken = self._taken.get(key)
@@ -314,6 +364,15 @@ def _is_alive(pid: int) -> bool:
     except OSError:  # somebody else's
         return True
     return True
+
+
+def _is_still(path: str, was: os.stat_result) -> bool:
+    """Whether a path leads to the file that it led to."""
+    try:
+        state = os.lstat(path)
+    except FileNotFoundError:
+        return False
+    return os.path.samestat(state, was) and state.st_mtime_ns == was.st_mtime_ns
 
 
 def _sync_folder(path: str) -> None:

@@ -7,7 +7,9 @@ from typing import Any
 
 from gearshift.errors import GearshiftError
 
-__all__ = ["DownloadError", "DownloadRecord", "TransientDownloadError"]
+__all__ = ["NO_PICTURE", "DownloadError", "DownloadRecord", "TransientDownloadError"]
+
+NO_PICTURE = "it is no whole picture: "  # how the error of such a record begins
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -17,7 +19,8 @@ class DownloadRecord:
     Attributes:
         url: As it was asked for, without passwords.
         final_url: Where redirects led, or None where no answer came.
-        path: The file below the folder, with "/" between folders, or None where there is none.
+        path: The file below the folder, with "/" between folders, or None where there is none. Beside an
+            error it is there as it came, and what `images=` asks for could not be made of it.
         bytes: Size of the stored file.
         sha256: Its digest in hexadecimal, or None.
         seconds: What the last attempt took.
@@ -25,6 +28,10 @@ class DownloadRecord:
         status: The HTTP status of the last answer, or None where none came.
         error: Why there is no file, or None.
         unverified: Why nobody can be sure that the file is whole, or None.
+        width: Of the picture, as it is shown, in pixels; with `images=` only, as what follows.
+        height: The same.
+        format: Such as "jpeg".
+        thumbnail: Path of its thumbnail below the folder.
     """
 
     url: str
@@ -37,6 +44,10 @@ class DownloadRecord:
     status: int | None = None
     error: str | None = None
     unverified: str | None = None
+    width: int | None = None
+    height: int | None = None
+    format: str | None = None
+    thumbnail: str | None = None
 
     @property
     def ok(self) -> bool:
@@ -48,6 +59,7 @@ class DownloadRecord:
         return _rebuilt, (
             self.url, self.final_url, self.path, self.bytes, self.sha256, self.seconds,
             self.attempts, self.status, self.error, self.unverified,
+            self.width, self.height, self.format, self.thumbnail,
         )  # fmt: skip
 
     def as_dict(self) -> dict[str, Any]:
@@ -68,6 +80,7 @@ class DownloadError(GearshiftError):
         final_url: Where redirects led, or None.
         status: The HTTP status, or None where no answer came.
         retry_after: Seconds that the other side asks to wait, or None.
+        record: What stands in its place, where that is known already.
     """
 
     def __init__(
@@ -78,6 +91,7 @@ class DownloadError(GearshiftError):
         final_url: str | None = None,
         status: int | None = None,
         retry_after: float | None = None,
+        record: DownloadRecord | None = None,
     ) -> None:
         """Keep what is known."""
         super().__init__(message)
@@ -85,6 +99,7 @@ class DownloadError(GearshiftError):
         self.final_url = final_url
         self.status = status
         self.retry_after = retry_after
+        self.record = record
 
 
 class TransientDownloadError(DownloadError):
