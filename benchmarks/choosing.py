@@ -219,7 +219,8 @@ def _median_without(number: int, seconds: Sequence[float]) -> float:
 
 def _regret_of_medians(result: dict[str, Any]) -> float:
     """Return the percents of the median of auto over the least median."""
-    return 100 * (median(result["auto_seconds"]) / _best_seconds(result) - 1)
+    auto: list[float] = result["auto_seconds"]
+    return 100 * (median(auto) / _best_seconds(result) - 1)
 
 
 def _regret(result: dict[str, Any]) -> float:
