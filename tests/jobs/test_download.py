@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import gzip
 import hashlib
 import json
 import os
+import select
 import signal
 import socket
 import ssl
@@ -400,6 +402,47 @@ def test_command_takes_a_list(fast: Server, tmp_path: Path, form: str) -> None:
     lines = [json.loads(line) for line in report.read_text().splitlines()]
     assert {line["url"] for line in lines} == set(urls)
     assert "5 files in" in done.stderr
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ('\n{"url": "URL"}\n{"url": \n', "line 3, column 9: "),
+        ("url,name\nURL,a.bin\nURL,b.bin,c\n", "line 3, cell 3: 3 cells in this row"),
+        ("# two\nURL\nnonsense\n", "has no http:// or https:// before it"),
+    ],
+)
+def test_bad_line_of_a_list_fails_alone_and_is_named(
+    fast: Server, tmp_path: Path, text: str, words: str
+) -> None:
+    listed = tmp_path / "list.gz"
+    listed.write_bytes(gzip.compress(text.replace("URL", fast.url(0)).encode()))
+    done = command("--from", str(listed), "--into", str(tmp_path / "into"))
+    assert done.returncode == 1
+    assert words in done.stderr
+    assert "1 file in" in done.stderr
+    assert "1 failed" in done.stderr
+
+
+@pytest.mark.slow
+def test_record_does_not_wait_for_the_next_line_of_a_pipe(tmp_path: Path) -> None:
+    with Server("slow", files=2, delay=0.3) as server:
+        options = f"--from - --report - --into {tmp_path} --quiet".split()
+        program = subprocess.Popen(
+            [sys.executable, "-m", "gearshift", "download", *options],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+        )
+        assert program.stdin is not None
+        assert program.stdout is not None
+        with program, program.stdin, program.stdout:
+            for index in range(2):
+                program.stdin.write(f"{server.url(index)}\n".encode())
+                program.stdin.flush()
+                ready, _, _ = select.select([program.stdout], [], [], SECONDS)
+                assert ready  # the second line is written after the first record is read
+                assert json.loads(program.stdout.readline())["url"] == server.url(index)
 
 
 @pytest.mark.slow

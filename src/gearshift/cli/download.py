@@ -6,13 +6,11 @@ each failure, and a summary; `--report` has a JSON line for each URL.
 
 from __future__ import annotations
 
-import csv
 import io
 import json
 import sys
 import time
 from contextlib import ExitStack
-from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
@@ -22,7 +20,7 @@ from gearshift.cli.problems import WrongUse, why
 from gearshift.errors import GearshiftError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable
 
     from gearshift import DownloadRecord, Images, Run
     from gearshift.cli.bar import Bar
@@ -40,20 +38,21 @@ where wanted, name, checksum (sha256:...) and headers. The same command again fe
 what is not there yet.
 """
 _MOST_CHARACTERS = 500  # of a failure's line
-_MOST_NAMES_CHARACTERS = 10_000  # of a CSV's first line
 _MOST_NAMED = 20  # failures, in lines of their own
 _NOTHING_LEFT, _SOME_FAILED = 0, 1
 
 
 @click.command(epilog=_EXAMPLES)
 @click.argument("urls", metavar="[URL]...", nargs=-1)
-@click.option("--from", "source", metavar="FILE", help="A list of URLs; - is standard input.")
+@click.option(
+    "--from", "source", metavar="FILE", help="A list of URLs, gzipped or not; - is standard input."
+)
 @click.option("--into", metavar="DIR", required=True, help="The folder; made if it is not there.")
 @click.option("--report", metavar="FILE", help="Write a JSON line for each URL.")
 @click.option(
     "--connections", type=int, metavar="N", help="At once; found by measuring if not said."
 )
-@click.option("--per-host", type=int, metavar="N", help="Connections to one host at most.")
+@click.option("--per-host", type=int, metavar="N", help="Transfers from one host at once, at most.")
 @click.option("--limit", type=int, metavar="N", help="Files begun a second at most.")
 @click.option("--retries", type=int, default=5, show_default=True, metavar="N")
 @click.option("--max-time", type=float, metavar="SECONDS", help="For one attempt.")
@@ -92,11 +91,10 @@ def download(
     **options: Any,
 ) -> None:
     """Fetch files into a folder, each whole or not there, as fast as the other side likes."""
-    _check_wanted(urls, source)
     from gearshift.cli.interrupts import Interrupts, leave
 
     with Interrupts() as interrupts, ExitStack() as stack:
-        items, total = _items(urls, source, stack)
+        items, total = _items(urls, source)
         bar = None if quiet else _bar()
         run = _begun(items, into, limit, headers, bar, {**options, "total": total})
         sink = None if report is None else _opened(report, source, stack)
@@ -112,8 +110,10 @@ def download(
             course.name_problem(str(error))
         except BrokenPipeError:
             course.name_problem("stopped: whoever read the report is gone")
-        except (OSError, ValueError, csv.Error) as error:  # of the list, or of the report
-            course.name_problem(f"{type(error).__name__}: {error}")
+        except click.ClickException as error:  # of the list
+            course.name_problem(error.message)
+        except OSError as error:  # of the report
+            course.name_problem(f"--report {report}: {why(error)}")
         if bar is not None:
             bar.pause()
         if not quiet:
@@ -122,16 +122,6 @@ def download(
         if course.is_interrupted:
             status = interrupts.status
     leave(status) if course.is_interrupted else sys.exit(status)
-
-
-def _check_wanted(urls: tuple[str, ...], source: str | None) -> None:
-    """Refuse a command that names nothing.
-
-    Raises:
-        WrongUse: It does not.
-    """
-    if not urls and source is None:
-        raise WrongUse("Nothing to fetch: name URLs, or a list with --from FILE.")
 
 
 def _begun(
@@ -219,107 +209,34 @@ def _opened(path: str, source: str | None, stack: ExitStack) -> TextIO:
         WrongUse: It cannot be written.
     """
     if path == "-":
+        if isinstance(sys.stdout, io.TextIOWrapper):
+            sys.stdout.reconfigure(line_buffering=True)  # whoever reads it may want each at once
         return sys.stdout
     if source is not None and _is_same_file(path, source):
         raise WrongUse(f"--report {path}: that is the list itself; give it a file of its own.")
     try:
-        return stack.enter_context(open(path, "w", encoding="utf-8"))  # noqa: PTH123 - as the user has it
+        return stack.enter_context(open(path, "w", encoding="utf-8", buffering=1))  # noqa: PTH123 - as the user has it
     except OSError as error:
         raise WrongUse(f"--report {path}: {why(error)}.") from None
 
 
-# The list
-
-
-def _items(
-    urls: tuple[str, ...], source: str | None, stack: ExitStack
-) -> tuple[Iterable[Any], int | None]:
+def _items(urls: tuple[str, ...], source: str | None) -> tuple[Iterable[Any], int | None]:
     """Return what is to be fetched, and how many, where that can be counted.
 
     Raises:
-        WrongUse: The list cannot be read.
+        WrongUse: There is nothing, or it cannot be read.
     """
     if source is None:
+        if not urls:
+            raise WrongUse("Nothing to fetch: name URLs, or a list with --from FILE.")
         return urls, len(urls)
     if urls:
         raise WrongUse("Give URLs or --from FILE, not both.")
-    if source == "-":
-        if sys.stdin is None:
-            raise WrongUse("--from -: standard input is closed.")
-        if isinstance(sys.stdin, io.TextIOWrapper):
-            sys.stdin.reconfigure(errors="surrogateescape")  # a line that is no text fails alone
-        return _read(sys.stdin), None
-    try:
-        file = open(source, encoding="utf-8", errors="surrogateescape", newline="")  # noqa: PTH123, SIM115
-    except OSError as error:
-        raise WrongUse(f"--from {source}: {why(error)}.") from None
-    stack.enter_context(file)
-    return _read(file), _count(file) if file.seekable() else None
+    if source == "-" and sys.stdin is None:
+        raise WrongUse("--from -: standard input is closed.")
+    from gearshift.cli.urls import read_list
 
-
-def _count(file: TextIO) -> int:
-    """Return how many entries a list has; a CSV whose cells go over lines has fewer."""
-    count, is_csv = 0, False
-    for line in file:
-        if line.strip() and not line.startswith("#"):
-            is_csv = is_csv or (count == 0 and "://" not in line and not line.startswith("{"))
-            count += 1
-    file.seek(0)
-    return max(0, count - is_csv)
-
-
-def _read(lines: Iterable[str]) -> Iterator[Any]:
-    """Yield the entries of a list: of URLs, JSON lines, or CSV with a line of names."""
-    rest = iter(lines)
-    first = next((line for line in rest if line.strip()), "")
-    if first.lstrip("\ufeff \t").startswith("{"):
-        yield from _json_lines(first, rest)
-        return
-    is_csv = "url" in first.lower() and "://" not in first and len(first) < _MOST_NAMES_CHARACTERS
-    names = (
-        [name.strip().lower() for name in next(csv.reader([first.lstrip("\ufeff")]), [])]
-        if is_csv
-        else []
-    )
-    if "url" in names:
-        for row in csv.reader(rest):
-            if any(row):
-                entry = {name: value for name, value in zip(names, row, strict=False) if value}
-                if "headers" in entry:
-                    entry["headers"] = _headers(entry["headers"])
-                yield entry
-        return
-    for line in chain([first], rest):
-        yield from _plain(line)
-
-
-def _plain(line: str) -> Iterator[str]:
-    """Yield the URL of a line, unless it is empty or a comment."""
-    text = line.strip().lstrip("\ufeff")
-    if text and not text.startswith("#"):
-        yield text
-
-
-def _json_lines(first: str, rest: Iterator[str]) -> Iterator[Any]:
-    """Yield the objects of lines; a line that is none is an entry that fails."""
-    for line in chain([first.lstrip("\ufeff")], rest):
-        if line.strip():
-            yield _json(line)
-
-
-def _headers(cell: str) -> Any:
-    """Return the headers of a cell: JSON, or a line each."""
-    if cell.lstrip().startswith(("{", "[")):
-        return _json(cell)
-    pairs = (line.partition(":") for line in cell.splitlines() if line.strip())
-    return [(name.strip(), value.strip()) for name, _, value in pairs]
-
-
-def _json(line: str) -> Any:
-    try:
-        return json.loads(line)
-    except (ValueError, RecursionError):
-        return line.strip()  # it is no URL either, and says so at its turn
+    return read_list(source)
 
 
 # What is seen

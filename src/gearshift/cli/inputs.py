@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     from gearshift.cli.lines import Reader
 
-__all__ = ["Inputs", "gather"]
+__all__ = ["Inputs", "check_list", "count_lines", "gather"]
 
 _COUNTED_BYTES = 1 << 26  # counting the lines of 64 MiB takes about 20 ms
 _BLOCK_BYTES = 1 << 20
@@ -86,10 +86,10 @@ def gather(
         raise WrongUse("standard input (-) is closed.")
     for option, paths in read.items():
         for path in paths:
-            _check_list(option, path)
+            check_list(option, path)
     named = list(chain.from_iterable(_matches(pattern) for pattern in patterns))
     counts = [None if "-" in arguments else len(arguments), len(named)]
-    counts += [*map(_count, (*lists, *jsons)), *map(_count_rows, tables)]
+    counts += [*map(count_lines, (*lists, *jsons)), *map(_count_rows, tables)]
     known = [count for count in counts if count is not None]
     star = bool(jsons or tables)
     parts: list[Reader | list[Any]] = [*_arguments(arguments), *map(LineReader, lists)]
@@ -126,7 +126,7 @@ def _starred(part: Reader | list[Any]) -> Reader | list[Any]:
     return [(text,) for text in part]
 
 
-def _check_list(option: str, path: str) -> None:
+def check_list(option: str, path: str) -> None:
     """Refuse a file that cannot be read.
 
     Raises:
@@ -139,7 +139,8 @@ def _check_list(option: str, path: str) -> None:
     except OSError as error:
         raise WrongUse(f"{option} {path}: {why(error)}.{_near(path)}") from None
     if is_folder:
-        raise WrongUse(f"{option} {path} is a folder: for its files say --glob '{path}/*'.")
+        cure = "" if option == "--from" else f": for its files say --glob '{path}/*'"
+        raise WrongUse(f"{option} {path} is a folder{cure}.")
     if not os.access(path, os.R_OK):
         raise WrongUse(f"{option} {path}: you may not read it.")
 
@@ -177,7 +178,7 @@ def _is_file(path: str) -> bool:
     return path != "-" and stat.S_ISREG(os.stat(path).st_mode)  # noqa: PTH116 - text
 
 
-def _count(path: str) -> int | None:
+def count_lines(path: str) -> int | None:
     """Return how many lines a file has, where that is quick to see."""
     if not _is_file(path) or os.stat(path).st_size > _COUNTED_BYTES:  # noqa: PTH116 - text
         return None
@@ -193,7 +194,7 @@ def _count(path: str) -> int | None:
 
 def _count_rows(path: str) -> int | None:
     """Return how many rows a CSV file has, where its lines tell."""
-    lines = _count(path)
+    lines = count_lines(path)
     if lines is None:
         return None
     with open(path, "rb") as file:  # noqa: PTH123 - the text as it was given

@@ -21,7 +21,16 @@ if TYPE_CHECKING:
 
     from gearshift.cli.lines import LineReader
 
-__all__ = ["BadLine", "BadLineError", "CsvRows", "JsonLines", "RecordReader", "Texts", "shown"]
+__all__ = [
+    "BadLine",
+    "BadLineError",
+    "CsvRows",
+    "JsonLines",
+    "Parser",
+    "RecordReader",
+    "Texts",
+    "shown",
+]
 
 _MOST_LINES = 10_000  # of one row: a quote that opens and never closes must not eat the file
 _UNFINISHED = "unexpected end of data"  # what the csv module says inside of quotes
@@ -168,9 +177,9 @@ class Texts:
 class JsonLines:
     """A line is a JSON value: an object is keywords, anything else the argument."""
 
-    def __init__(self, path: str, *, strict: bool) -> None:
-        """Remember the file's name for messages; `strict` makes a bad line an error."""
-        self._fault = _Fault(path, "--jsonl", strict=strict)
+    def __init__(self, path: str, *, strict: bool, option: str = "--jsonl") -> None:
+        """Remember the file's name and its option for messages; `strict` makes a bad line an error."""
+        self._fault = _Fault(path, option, strict=strict)
         self._number = 0
 
     def feed(self, line: str) -> list[Item]:
@@ -198,10 +207,11 @@ class JsonLines:
 class CsvRows:
     """A row is keywords, named by the header: RFC 4180, a quoted cell may hold line ends."""
 
-    def __init__(self, path: str, *, strict: bool) -> None:
-        """Remember the file's name for messages; `strict` makes a bad row an error."""
+    def __init__(self, path: str, *, strict: bool, option: str = "--csv") -> None:
+        """Remember the file's name and its option for messages; `strict` makes a bad row an error."""
         self._path = path
-        self._fault = _Fault(path, "--csv", strict=strict)
+        self._option = option
+        self._fault = _Fault(path, option, strict=strict)
         self._names: list[str] = []
         self._number = 0
         self._held: list[str] = []  # of a row whose quotes are still open
@@ -250,7 +260,9 @@ class CsvRows:
 
     def _bad(self, text: str, number: int, column: int | None, why: str) -> BadLine:
         if not self._names:
-            raise WrongUse(f"--csv {self._path}, line {number}: the header cannot be read: {why}.")
+            raise WrongUse(
+                f"{self._option} {self._path}, line {number}: the header cannot be read: {why}."
+            )
         return self._fault(text, number, column, why, unit="cell")
 
     def _header(self, cells: list[str]) -> list[str]:
@@ -263,7 +275,8 @@ class CsvRows:
         if twice is not None or "" in cells:
             what = "an empty name" if twice in {None, ""} else f"{twice!r} twice"
             raise WrongUse(
-                f"--csv {self._path}, line {self._number}: the header has {what}: each column needs a name of its own."
+                f"{self._option} {self._path}, line {self._number}: the header has {what}: "
+                "each column needs a name of its own."
             )
         return cells
 

@@ -1,8 +1,9 @@
 """`gs.download`: many files at once, each whole or not there, with nothing to tune.
 
     urls -> entries -> gs.map(Fetch, on=CurlEngine) -> records
-            entries.py  fetch.py: one file   engine.py: libcurl   pace.py: how many at once
-            names.py    decode.py, when.py   folder.py: temporary and final names
+            entries.py  fetch.py: one file   engine.py, loop.py: libcurl   pace.py: how many at once
+            names.py    answer.py, decode.py, when.py, robots.py: what is said of it
+                        writer.py: large ones   folder.py: temporary and final names
     records -> gs.map(PictureCheck, on="processes") -> records, with images=
                images.py, pictures.py: Pillow   feed.py: from run to run   checked.py: what was seen before
 
@@ -21,8 +22,7 @@ from typing import TYPE_CHECKING, Any
 from gearshift import Failure, Journal, Rate, Retry, Run
 from gearshift import map as run_over
 from gearshift.jobs.download.checked import Checked
-from gearshift.jobs.download.entries import Entry, headers_of, redacted
-from gearshift.jobs.download.entries import entries as entries_of
+from gearshift.jobs.download.entries import Entry, headers_of, numbered, redacted
 from gearshift.jobs.download.folder import Folder
 from gearshift.jobs.download.names import Template
 from gearshift.jobs.download.record import DownloadError, DownloadRecord, TransientDownloadError
@@ -115,16 +115,15 @@ def download(
         UnsupportedError: libcurl is not there, or Pillow, which `images` needs.
         ValueError: An argument has a wrong value.
     """
-    from gearshift.jobs.download.engine import (
-        CurlEngine,
-    )  # says what to install where libcurl is not
+    # Says what to install where libcurl is not.
+    from gearshift.jobs.download.engine import CurlEngine
     from gearshift.jobs.download.fetch import AGENT, Fetch, Limits
 
     _check(max_time=max_time, max_size=max_size, min_speed=min_speed)
     _check_images(images)
-    engine = CurlEngine(connections, per_host=per_host, is_lent=False)
     if not os.fspath(into):
         raise ValueError(f"into={into!r} is empty: name the folder that the files go into")
+    engine = CurlEngine(connections, per_host=per_host, is_lent=False)
     folder = Folder(into, fsync=fsync)
     certificates = _certificates()
     fetch = Fetch(
@@ -141,7 +140,7 @@ def download(
     function: Any = fetch  # to the engine; to the run it is what gives records
     run: Run[DownloadRecord] = run_over(
         function,
-        enumerate(entries_of(urls)),
+        numbered(urls),
         on=engine,
         chunksize=CHUNK,
         buffersize=BUFFERED,

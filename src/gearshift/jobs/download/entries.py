@@ -24,7 +24,7 @@ from gearshift.jobs.download.names import wanted
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-__all__ = ["Entry", "entries", "entry_of", "headers_of", "redacted"]
+__all__ = ["Entry", "entries", "entry_of", "headers_of", "numbered", "redacted"]
 
 MOST_URL_CHARACTERS = 2**16  # servers take about 8 KB; libcurl raises above 8 MB
 MOST_HOST_CHARACTERS = 253  # of a name in the DNS
@@ -122,6 +122,47 @@ def entries(given: Iterable[object]) -> Iterator[Entry]:
             f"got one {type(given).__name__} where a list of lines is expected: put it in [ ]"
         )
     return map(entry_of, given)
+
+
+def numbered(given: Iterable[object]) -> Iterator[tuple[int, Entry]]:
+    """Read a list lazily, with the places of its lines; one that tells what is there goes on telling.
+
+    Raises:
+        TypeError: As of `entries`.
+    """
+    source = enumerate(entries(given))
+    return Telling(source, given) if hasattr(given, "available") else source
+
+
+class Telling:
+    """Iterates, and says of the iterator behind it how much is there, and when more comes (see `gs.map`)."""
+
+    def __init__(self, items: Iterator[tuple[int, Entry]], teller: Any) -> None:
+        """Take what is made of the teller's items, one of each."""
+        self._items = items
+        self._teller = teller
+
+    def __iter__(self) -> Telling:
+        """Return itself."""
+        return self
+
+    def __next__(self) -> tuple[int, Entry]:
+        """Return the next.
+
+        Raises:
+            StopIteration: There is none.
+        """
+        return next(self._items)
+
+    def available(self) -> int:
+        """Return how many are there; the end counts as one."""
+        count: int = self._teller.available()
+        return count
+
+    def fileno(self) -> int:
+        """Return a descriptor that is readable when more come, or -1."""
+        number: int = self._teller.fileno()
+        return number
 
 
 def entry_of(given: object) -> Entry:
