@@ -319,13 +319,15 @@ def _beside_a_thread(work: Callable[[], None]) -> None:
 
 def test_caller_runs_items_while_workers_start() -> None:
     def work() -> None:
-        with gs.map(pid_of, range(900)) as run:
-            pairs = list(run)
-        assert [item for item, _ in pairs] == list(range(900))
-        own = sum(pid == os.getpid() for _, pid in pairs)
-        if run.report.engine == "processes":  # a busy machine may see no use in them
-            assert own > 60, own  # the look and the test take 40
-            assert own < 900
+        for _ in range(5):
+            with gs.map(pid_of, range(900)) as run:
+                pairs = list(run)
+            assert [item for item, _ in pairs] == list(range(900))
+            if run.report.engine == "processes":
+                own = sum(pid == os.getpid() for _, pid in pairs)
+                assert 60 < own < 900  # the look and the test take 40
+                return
+        pytest.skip("the machine is so busy that auto saw no use in processes, five times")
 
     _beside_a_thread(work)
 

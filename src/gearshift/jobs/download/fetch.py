@@ -12,6 +12,7 @@ Over 400 lines, since what a transfer has seen decides in each of its methods.
 from __future__ import annotations
 
 import hashlib
+import os
 import re
 import time
 from contextlib import suppress
@@ -33,8 +34,8 @@ from gearshift.jobs.download.writer import Partial, Writer
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
-    from gearshift.jobs.download.engine import Transfer
     from gearshift.jobs.download.folder import Folder, PartFile
+    from gearshift.jobs.download.loop import Transfer
     from gearshift.jobs.download.names import Template
     from gearshift.jobs.download.robots import Robots
 
@@ -286,9 +287,8 @@ class FileTransfer:
         elif (
             said is not None
             and int(said[1]) == resumed.file.size
-            and int(said[2]) + 1
-            == int(said[3])
-            == resumed.total_bytes  # to the end of the same file
+            and int(said[3]) == resumed.total_bytes
+            and int(said[2]) + 1 == resumed.total_bytes  # to the end
             and answer.validator == resumed.validator  # not every server heeds If-Range
         ):
             self._is_rest = True
@@ -445,9 +445,7 @@ class FileTransfer:
             raise self._status_error()
         if answer.length is None and "content-length" in answer.fields and not answer.is_chunked:
             raise self._error(DownloadError, "its Content-Length is no number that can be")
-        if (
-            answer.length is not None and self._received != answer.length
-        ):  # libcurl has said so before
+        if answer.length is not None and self._received != answer.length:
             raise self._error(
                 TransientDownloadError,
                 f"got {self._received:,} of {answer.length:,} bytes: the connection broke off",
@@ -508,8 +506,6 @@ class FileTransfer:
         if self._file is None:
             yield from self._body
             return
-        import os  # the one place that reads back
-
         at = 0
         while data := os.pread(self._file.fd, BUFFER_BYTES, at):
             at += len(data)
@@ -548,9 +544,8 @@ class FileTransfer:
         """Return the transfer that fetches it once more, or None and why it is not certain, if it is not."""
         before = self._before
         longest = max((each for each, _ in before), default=0)
-        if (
-            (size, sha256) in before and size >= longest and size
-        ):  # two that were cut are equal, too
+        is_seen = (size, sha256) in before
+        if is_seen and size >= longest and size:  # two that were cut are equal, too
             return None, None
         if len(before) + 1 < MOST_COMPARED:
             entry = [*before, (size, sha256)]

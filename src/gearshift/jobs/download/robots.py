@@ -22,7 +22,7 @@ from gearshift.jobs.download.record import DownloadError, TransientDownloadError
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from gearshift.jobs.download.engine import Transfer
+    from gearshift.jobs.download.loop import Transfer
 
 _NUMBERS = re.compile(r"\s*(crawl-delay|request-rate)\s*:", re.IGNORECASE)
 
