@@ -332,6 +332,24 @@ def test_caller_runs_items_while_workers_start() -> None:
     _beside_a_thread(work)
 
 
+def test_start_that_is_seen_late_is_not_learned(monkeypatch: pytest.MonkeyPatch) -> None:
+    learned: list[float] = []
+    monkeypatch.setattr(
+        "gearshift._run.gears.note_start", lambda _name, _method, seconds: learned.append(seconds)
+    )
+    for count, items in ((800_000, 12), (20_000, 400)):
+        for _ in range(5):
+            with gs.map(spin, [count] * items) as run:
+                assert len(set(run)) == 1
+            if run.report.engine == "processes":
+                break
+        else:
+            pytest.skip("the machine is so busy that auto saw no use in processes, five times")
+        if count == 800_000:
+            assert not learned  # the caller was in an item of 40 ms when the first outcome came
+    assert learned
+
+
 def test_run_left_while_workers_start_ends_at_once() -> None:
     def work() -> None:
         with gs.map(pid_of, range(900)) as run:

@@ -210,9 +210,7 @@ class Auto:
             return False
         if self._elapsed_seconds >= self._next_look_seconds:
             first = self._first[0] if self._first is not None else 0.0
-            seen = (
-                self._wall_seconds - first
-            )  # what other threads do is told by the tick of a clock
+            seen = self._wall_seconds - first  # what others do is told by the tick of a clock
             if seen >= OTHERS_LOOK_SECONDS or not has_other_threads():
                 return True
         is_early = self._items >= EARLY_ITEMS or self._wall_seconds >= EARLY_SECONDS

@@ -39,6 +39,7 @@ __all__ = ["Gears"]
 
 SHOWN_CHARACTERS = 80  # of an item, in a message
 LAST_ITEMS = 2
+SEEN_SOON_SECONDS = 0.003  # items that the caller fills in with, beyond which a start is seen too late to be learned
 PAIR_CHUNK_SECONDS = (0.0016, 0.0016)  # six of them on two threads are a short test
 
 
@@ -221,7 +222,8 @@ class Gears:
             return
         if self._opened_at is not None and lane is self.lane:
             seconds = now - self._opened_at - settled.busy_seconds
-            note_start(self.name, self._method, max(seconds, 0.0))
+            if not self.is_filling_in or (self.item_seconds or 0.0) <= SEEN_SOON_SECONDS:
+                note_start(self.name, self._method, max(seconds, 0.0))
             self._opened_at = None
             self.is_filling_in = False
         self.auto.observe(settled, now)
