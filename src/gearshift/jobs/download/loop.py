@@ -93,11 +93,12 @@ class Flight:
     __slots__ = ("began", "index", "lane", "started", "transfer")
 
     def __init__(self, lane: _CurlLane, index: int, transfer: Transfer) -> None:
-        self.lane = lane
-        self.index = index
-        self.transfer = transfer
-        self.started = time.perf_counter()  # the item
-        self.began = 0.0  # this transfer of it
+        """Begin the item's time; the transfer's begins later."""
+        self.lane: _CurlLane = lane
+        self.index: int = index
+        self.transfer: Transfer = transfer
+        self.started: float = time.perf_counter()  # the item
+        self.began: float = 0.0  # this transfer of it
 
 
 class Loop:
