@@ -1,0 +1,1 @@
+"""Streams: items as they come, with time, keys and backpressure."""

@@ -1,0 +1,1 @@
+"""What stands between two stages: one small class each, pure, over batches."""
