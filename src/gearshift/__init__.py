@@ -49,6 +49,9 @@ if TYPE_CHECKING:
     from gearshift.plans import Plan as Plan
     from gearshift.plans import Profile as Profile
     from gearshift.plans import Stretch as Stretch
+    from gearshift.streams import sources as sources
+    from gearshift.streams.stream import Stream as Stream
+    from gearshift.streams.stream import stream as stream
     from gearshift.trials import Comparison as Comparison
     from gearshift.trials import Trial as Trial
 
@@ -56,6 +59,9 @@ __version__ = "0.1.0"
 
 _HOMES = {
     "engines": "gearshift.engines",
+    "sources": "gearshift.streams.sources",
+    "stream": "gearshift.streams.stream",
+    "Stream": "gearshift.streams.stream",
     "explain": "gearshift._api.explain",
     "compare": "gearshift._api.compare",
     "each": "gearshift._api.map",
@@ -124,6 +130,7 @@ __all__ = [
     "RunCancelledError",
     "RunClosedError",
     "Shared",
+    "Stream",
     "Stretch",
     "TaskTimeoutError",
     "TransportError",
@@ -139,6 +146,8 @@ __all__ = [
     "map",
     "per_worker",
     "shared",
+    "sources",
+    "stream",
     "task",
 ]
 
@@ -154,7 +163,7 @@ def __getattr__(name: str) -> object:
     from importlib import import_module  # the point of this function
 
     home = import_module(_HOMES[name])
-    found: object = home if name == "engines" else getattr(home, name)
+    found: object = home if name in {"engines", "sources"} else getattr(home, name)
     globals()[name] = found
     return found
 

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "LEFT",
+    "STREAM",
     "Chunk",
     "Failure",
     "FailureKind",
@@ -298,6 +299,9 @@ class FailureKind:
     example: Failure
 
 
+STREAM = "stream"  # the engine of a report that is a stream's
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Report:
     """What a run did.
@@ -329,6 +333,9 @@ class Report:
             empty where workers do not have names (asyncio).
         sent_bytes: What items took on their way to workers that share no memory.
         received_bytes: What outcomes took on the way back.
+        dropped: Of a stream: items that its source gave up, since they came faster than they were taken.
+        stages: Of a stream: the report of each function, the first one first. Then `items` came in,
+            and `succeeded` were given out.
     """
 
     engine: str
@@ -355,9 +362,19 @@ class Report:
     shares: Mapping[str, float] = field(default_factory=dict)
     sent_bytes: int = 0
     received_bytes: int = 0
+    dropped: int = 0
+    stages: tuple[Report, ...] = ()
 
     def __str__(self) -> str:
         """Say it in a few lines, those of them that have something to say."""
+        if self.engine == STREAM:
+            lines = [f"{self.items:,} items came in within {self.seconds:.3g} s, {self._fates()}"]
+            lines += [
+                f"stage {place}: {line}" if not n else f"    {line}"
+                for place, stage in enumerate(self.stages, 1)
+                for n, line in enumerate(str(stage).splitlines())
+            ]
+            return "\n".join(lines)
         counts = f"{self.succeeded:,} succeeded, {self.failed:,} failed"
         where = f"on {self.engine} with {self.workers:,} worker{'s' * (self.workers != 1)}"
         lines = [f"{self.items:,} items in {self.seconds:.3g} s {where}: {counts}"]
@@ -373,6 +390,12 @@ class Report:
         ]
         lines += self._counted()
         return "\n".join(lines)
+
+    def _fates(self) -> str:
+        """Say what became of the items of a stream."""
+        failed = f", {self.failed:,} failed" if self.failed else ""
+        dropped = f", {self.dropped:,} dropped by the source" if self.dropped else ""
+        return f"{self.succeeded:,} were given out{failed}{dropped}"
 
     def _counted(self) -> list[str]:
         """Return lines about what happened beside the items."""
@@ -419,6 +442,7 @@ class Report:
             "replaced": dict(self.replaced),
             "speedup": self.speedup,
             "plan": None if self.plan is None else self.plan.as_dict(),
+            "stages": [stage.as_dict() for stage in self.stages],
             "kinds": [
                 {"type": kind.type, "count": kind.count, "example": _plain_failure(kind.example)}
                 for kind in self.kinds

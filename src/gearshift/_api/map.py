@@ -35,7 +35,16 @@ if TYPE_CHECKING:
     from gearshift._run.progress import Meter, Progress
     from gearshift.plans import Hazards
 
-__all__ = ["Obstacles", "Options", "each", "map", "run_map"]
+__all__ = [
+    "Obstacles",
+    "Options",
+    "check_task",
+    "each",
+    "make_pump",
+    "make_source",
+    "map",
+    "run_map",
+]
 
 R = TypeVar("R")
 S = TypeVar("S")
@@ -242,20 +251,56 @@ def run_map(
     Raises:
         TypeError: As in `gs.map`, or there is no such option.
     """
+    check_task(fn, errors=errors, options=options)
+    source, star = _source(iterables, options.get("total"), star=options.get("star", False))
+    return Run(
+        *make_pump(fn, source, star=star, errors=errors, pairs=pairs, trial=trial, options=options)
+    )
+
+
+def check_task(fn: object, *, errors: Errors | Callable[[Failure], Any], options: Options) -> None:
+    """Refuse a function and options that make no sense, before anything is made of them.
+
+    Raises:
+        TypeError: Something is of the wrong type.
+        ValueError: An option has a wrong value.
+    """
     unknown = options.keys() - Options.__annotations__.keys()
     if unknown:
         raise TypeError(
             f"got an unexpected keyword argument {min(unknown)!r}: "
             f"there are {', '.join(Options.__annotations__)}"
         )
-    on = options.get("on", "auto")
+    _check_callable(fn)
+    _check_engine(options.get("on", "auto"), options.get("workers"))
+    _check_options(errors=errors, options=options)
+
+
+def make_pump(
+    fn: Callable[..., Any],
+    source: Source,
+    *,
+    star: bool,
+    errors: Errors | Callable[[Failure], Any],
+    options: Options,
+    pairs: bool = False,
+    trial: Trial | None = None,
+) -> tuple[Pump, Job]:
+    """Put together what moves the items of one function, and what its workers need to know.
+
+    Args:
+        fn: The function.
+        source: Where its items come from.
+        star: Each item is a tuple of arguments or a dict of keywords.
+        errors: As in `gs.map`.
+        options: As in `gs.map`; `check_task` has seen them.
+        pairs: Give `(index, item, outcome)`.
+        trial: Only measure, for this.
+    """
     workers = options.get("workers")
     retries = options.get("retries", 0)
     limit = options.get("limit")
-    _check_callable(fn)
-    engine = _check_engine(on, workers)
-    _check_options(errors=errors, options=options)
-    source, star = _source(iterables, options.get("total"), star=options.get("star", False))
+    engine = _check_engine(options.get("on", "auto"), workers)
     job = Job(
         function=fn,
         star=star,
@@ -300,7 +345,7 @@ def run_map(
         meter=_meter(options.get("progress")),
     )
     ledger.describe = gears.describe
-    return Run(pump, job)
+    return pump, job
 
 
 def _check_callable(fn: object) -> None:
@@ -491,7 +536,19 @@ def _source(iterables: tuple[Any, ...], total: int | None, *, star: bool) -> tup
     (iterable,) = iterables
     if _is_async(iterable):
         return Source(aiter(iterable), total=total, is_async=True), star
-    return Source(iter(iterable), total=total, may_block=not _is_instant(iterable)), star
+    return make_source(iterable, total), star
+
+
+def make_source(iterable: Iterable[Any], total: int | None = None) -> Source:
+    """Return a source of what an iterable gives.
+
+    Args:
+        iterable: Is asked for its iterator here.
+        total: How many items that are, where it cannot say so itself.
+    """
+    if total is None and isinstance(iterable, Collection):
+        total = len(iterable)
+    return Source(iter(iterable), total=total, may_block=not _is_instant(iterable))
 
 
 _INSTANT = (list, tuple, range, dict, set, frozenset, str, bytes, bytearray, memoryview)

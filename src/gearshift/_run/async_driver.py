@@ -13,7 +13,7 @@ from gearshift._run.pump import Action
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Callable
 
-    from gearshift._run.pump import Pump
+    from gearshift._run.mover import Mover
 
 __all__ = ["AsyncDriver"]
 
@@ -21,7 +21,7 @@ __all__ = ["AsyncDriver"]
 class AsyncDriver:
     """Waits on the consumer's event loop, and pulls asynchronous sources there."""
 
-    def __init__(self, pump: Pump) -> None:
+    def __init__(self, pump: Mover) -> None:
         """Begin; the loop is the one that runs at the first step."""
         self._pump = pump
         self._pulling: asyncio.Task[None] | None = None
@@ -42,7 +42,7 @@ class AsyncDriver:
                 if self._pulling is not None and self._pulling.done():
                     self._pulling = None
                 if step.action is Action.PULL:
-                    pump.source.pull(step.count)
+                    pump.pull(step.count)
                 elif step.action is Action.EMIT:
                     await asyncio.sleep(
                         0
@@ -59,9 +59,7 @@ class AsyncDriver:
                     return
                 else:
                     if step.count > 0 and self._pulling is None:
-                        self._pulling = asyncio.create_task(
-                            pump.source.apull(step.count, pump.wakeup)
-                        )
+                        self._pulling = asyncio.create_task(pump.apull(step.count))
                     await self._wait(step.seconds)
         finally:
             pump.pause()
@@ -91,11 +89,9 @@ class AsyncDriver:
             self._pulling.cancel()
             await asyncio.gather(self._pulling, return_exceptions=True)
         self._pump.finish(wait=False)
-        closing = getattr(self._pump.gears.lane, "wait_closed", None)
-        if closing is not None:
-            await closing()
+        await self._pump.wait_closed()
         if wait:
-            self._pump.gears.wait_closed()
+            self._pump.wait_engines()
 
     async def close(self) -> None:
         """Revoke what has not started, stop what can be stopped, wait for the rest."""

@@ -13,13 +13,13 @@ from gearshift._run.pump import Action
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from gearshift._run.pump import Pump
+    from gearshift._run.mover import Mover
     from gearshift.engines.base import Job
 
 __all__ = ["drive"]
 
 
-def drive(pump: Pump, job: Job, ended: Callable[[], None]) -> Iterator[Any]:
+def drive(pump: Mover, job: Job, ended: Callable[[], None]) -> Iterator[Any]:
     """Yield outcomes; raise what the run ends with.
 
     It holds `ended`, and with it the run: one that nobody holds any more is let go.
@@ -36,7 +36,7 @@ def drive(pump: Pump, job: Job, ended: Callable[[], None]) -> Iterator[Any]:
             if step.action is Action.WORK:
                 pump.work(step.seconds or 0.0)
             elif step.action is Action.PULL:
-                pump.source.pull(step.count)
+                pump.pull(step.count)
             elif step.action is Action.WAIT:
                 pump.wait(step.seconds)
             elif step.action is Action.END:

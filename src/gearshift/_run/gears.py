@@ -84,7 +84,7 @@ class Gears:
         self._cores = cores
         self._nested = nested
         self._obstacles = obstacles
-        self._in_running_loop = in_running_loop
+        self.has_loop_in_caller: bool = in_running_loop  # or a window's; nothing may block it
         self._engine: Engine | None = None
         self._owns_engine = isinstance(on, str)
         self._trial = trial
@@ -385,7 +385,7 @@ class Gears:
     @property
     def _has_no_caller(self) -> bool:
         """Whether nothing may run in the consumer's thread: it runs an event loop."""
-        return self._job.loop is not None or self._in_running_loop
+        return self._job.loop is not None or self.has_loop_in_caller
 
     def describe(self, failure: Failure) -> None:
         """Add to an exception which item it was and where it ran, once: it may be raised again and again."""

@@ -43,7 +43,7 @@ if TYPE_CHECKING:
     from gearshift._run.source import Source
     from gearshift._run.watch import Sight
     from gearshift.engines.base import Job, Lane
-    from gearshift.facts import Rate
+    from gearshift.facts import Failure, Rate
 
 __all__ = ["Action", "Pump", "Step"]
 
@@ -150,6 +150,16 @@ class Pump:
         self._tally = Tally()
         self._meter = meter
 
+    def note_failures(self, note: Callable[[Failure], None]) -> None:
+        """Have a function told of every item that failed for good, too."""
+        describe = self._ledger.describe
+
+        def both(failure: Failure) -> None:
+            describe(failure)
+            note(failure)
+
+        self._ledger.describe = both
+
     @property
     def has_started(self) -> bool:
         """Whether a first step was made."""
@@ -159,6 +169,25 @@ class Pump:
     def has_ended(self) -> bool:
         """Whether nothing more will come."""
         return self._ended_at is not None
+
+    @property
+    def is_async(self) -> bool:
+        """Whether its items come from an asynchronous iterable."""
+        return self.source.is_async
+
+    @property
+    def is_awaiting(self) -> bool:
+        """Whether it waits for items of a source that tells when they come."""
+        return self._is_awaiting
+
+    @property
+    def is_busy(self) -> bool:
+        """Whether items are with a lane, or wait to be tried again."""
+        return self._ledger.outstanding > 0 or self._ledger.unsent > 0
+
+    def be_guest(self) -> None:
+        """Run nothing in the consumer's thread, since it has a loop of its own; before `start`."""
+        self.gears.has_loop_in_caller = True
 
     def start(self, job: Job) -> None:
         """Open the first lane; where that fails, the run has not started and may be tried again."""
@@ -208,32 +237,37 @@ class Pump:
         with interrupts_held():
             self.check_process()
             self._check_thread()
-            self.gears.end_watch()  # an interrupt may have struck before that was done
-            if self.wakeup.is_set:
-                self.wakeup.clear()
-            if self._left_at is not None and self.gears.auto is not None:
-                self.gears.auto.away_seconds += self._clock() - self._left_at
-            self._admit()
-            self._collect()
-            self._commit()
-            if self._meter is not None and (now := self._clock()) >= self._meter.due_at:
-                self._meter.show(now, self.progress)
-            self._end_early()
-            self._shift()
-            if not self.source.may_block:  # then a pull is bookkeeping too, and the lane stays full
-                self.source.pull(self._wanted())
-                self._admit()
-            self._feed()
-            if self._is_closed or self.has_ended:
-                step = Step(Action.END, error=self.ending_error)
-            else:
-                step = self._decide()
-                self.ending_error = step.error
-            is_away = step.action in _AWAY and self.gears.auto is not None
-            self._left_at = self._clock() if is_away else None
+            step = self.advance()
             if step.action is Action.EMIT or step.action is Action.END:
                 self._thread = None  # the consumer has the word, and may go on in another thread
             return step
+
+    def advance(self) -> Step:
+        """Do the work of `step` for whoever has made sure of the thread and holds interrupts back."""
+        self.gears.end_watch()  # an interrupt may have struck before that was done
+        if self.wakeup.is_set:
+            self.wakeup.clear()
+        if self._left_at is not None and self.gears.auto is not None:
+            self.gears.auto.away_seconds += self._clock() - self._left_at
+        self._admit()
+        self._collect()
+        self._commit()
+        if self._meter is not None and (now := self._clock()) >= self._meter.due_at:
+            self._meter.show(now, self.progress)
+        self._end_early()
+        self._shift()
+        if not self.source.may_block:  # then a pull is bookkeeping too, and the lane stays full
+            self.source.pull(self._wanted())
+            self._admit()
+        self._feed()
+        if self._is_closed or self.has_ended:
+            step = Step(Action.END, error=self.ending_error)
+        else:
+            step = self._decide()
+            self.ending_error = step.error
+        is_away = step.action in _AWAY and self.gears.auto is not None
+        self._left_at = self._clock() if is_away else None
+        return step
 
     @property
     def is_ours(self) -> bool:
@@ -263,6 +297,14 @@ class Pump:
                 "this run is being iterated by another thread: give each thread a run of its own"
             )
         self._thread = thread
+
+    def pull(self, count: int) -> None:
+        """Take items from the source; may block."""
+        self.source.pull(count)
+
+    async def apull(self, count: int) -> None:
+        """Take items from an asynchronous source."""
+        await self.source.apull(count, self.wakeup)
 
     def work(self, seconds: float) -> None:
         """Run items in the caller's thread for about that long."""
@@ -342,6 +384,16 @@ class Pump:
         self.source.close()
         self._end_meter()
         self.close_book()
+
+    async def wait_closed(self) -> None:
+        """Return when what ran on the consumer's event loop has ended."""
+        closing = getattr(self.gears.lane, "wait_closed", None)
+        if closing is not None:
+            await closing()
+
+    def wait_engines(self) -> None:
+        """Return when the engine that was made for the run is gone."""
+        self.gears.wait_closed()
 
     def report(self) -> Report:
         """Say what the run did so far."""

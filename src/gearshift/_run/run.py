@@ -13,11 +13,11 @@ from gearshift.errors import RunClosedError
 from gearshift.host import interrupts_held
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Iterator
+    from collections.abc import AsyncIterator, Callable, Iterator
     from types import TracebackType
 
     from gearshift._run.async_driver import AsyncDriver
-    from gearshift._run.pump import Pump
+    from gearshift._run.mover import Mover
     from gearshift.engines.base import Job
     from gearshift.facts import Report
 
@@ -38,7 +38,7 @@ class Run(Generic[R_co]):
     loop over the same run goes on where the last one stopped.
     """
 
-    def __init__(self, pump: Pump, job: Job) -> None:
+    def __init__(self, pump: Mover, job: Job) -> None:
         """Hold what moves the items; `gs.map` makes runs."""
         self._pump = pump
         self._job = job
@@ -61,7 +61,7 @@ class Run(Generic[R_co]):
         """
         if self._driver is not None:
             raise RuntimeError("this run was begun with `async for`; go on with that")
-        if self._pump.source.is_async:
+        if self._pump.is_async:
             self._pump.was_tried = True
             raise TypeError("the inputs are an asynchronous iterable: loop with `async for`")
         self._check_open()
@@ -103,6 +103,53 @@ class Run(Generic[R_co]):
                 yield value
         finally:
             await values.aclose()
+
+    def guest(
+        self,
+        host: object,
+        on_next: Callable[[R_co], object],
+        *,
+        on_error: Callable[[BaseException], object] | None = None,
+        on_completed: Callable[[], object] | None = None,
+    ) -> None:
+        """Iterate the run as a guest in a loop of somebody else's, such as a window's; returns at once.
+
+        The handlers are called in that loop's thread, one after another, also where one of them
+        runs the loop itself. The function of the run never runs there: what would be
+        serial is done by a thread.
+
+        Args:
+            host: A Tk widget, whose end ends the run; an asyncio loop; or a function
+                `schedule(seconds, callback)` that has the loop call back once.
+            on_next: Is given each value; what it raises ends the run.
+            on_error: Is given the exception that the run ends with; without it that is raised in
+                the host's loop.
+            on_completed: Is called when the run has come to its end by itself.
+
+        Raises:
+            RunClosedError: The run was closed before its end.
+            RuntimeError: The run was begun already.
+            TypeError: `host` is none, or the inputs are asynchronous.
+        """
+        from gearshift._run.guest import Guest, host_of  # for those who have a window
+
+        loop = host_of(host)
+        self._check_open()
+        if self._pump.has_started:
+            raise RuntimeError("this run was begun already: start another for the guest")
+        if self._pump.is_async:
+            self._pump.was_tried = True
+            raise TypeError("the inputs are an asynchronous iterable: loop with `async for`")
+        self._pump.be_guest()
+        self._pump.start(self._job)
+        Guest(
+            self,
+            self._pump,
+            loop,
+            on_next=on_next,
+            on_error=on_error,
+            on_completed=on_completed,
+        )
 
     def cancel(self, *, grace: float = 0.0) -> None:
         """End the run soon, from any thread or signal handler.
@@ -222,7 +269,7 @@ class _Release:
     raise a Ctrl-C out of a `__del__` and drops it, so that a run which is over must have none.
     """
 
-    def __init__(self, pump: Pump) -> None:
+    def __init__(self, pump: Mover) -> None:
         self._pump = pump
         self.driver: AsyncDriver | None = None
 

@@ -1,0 +1,428 @@
+"""`gs.stream`: a recipe for runs over items as they come, with stages, time and keys.
+
+    stream(source) -> Stream --.map, .keyed, .debounce, ...--> Stream --.start()--> Run
+
+A stream is frozen: each method returns another. Nothing is opened before `start`, and
+each start opens everything anew. Over 400 lines, since most methods are a signature with
+the words that explain it; what they stand for lies in `operators` and in the nodes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterable, Iterable
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, Generic, TypeVar, Unpack, overload
+
+from gearshift._api.map import Options, check_task, make_pump, make_source, run_map
+from gearshift._run.run import Run
+from gearshift.engines.base import Job
+from gearshift.streams.chain import Chain
+from gearshift.streams.clock import RealClock
+from gearshift.streams.inlets import IterableInlet, LiveInlet, Stamp
+from gearshift.streams.operating import Merge, Operating
+from gearshift.streams.operators.pipeline import Pipeline
+from gearshift.streams.parts import Parts
+from gearshift.streams.sources.base import LiveSource
+from gearshift.streams.stage import Kind, Link, Stage, listed
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
+
+    from gearshift._run.ledger import Errors
+    from gearshift.facts import Failure, Report
+    from gearshift.streams.needs import Node
+    from gearshift.streams.operators.base import Operator
+    from gearshift.streams.sources.base import Clock
+
+__all__ = ["Stream", "stream"]
+
+T = TypeVar("T")
+R = TypeVar("R")
+K = TypeVar("K")
+
+
+@dataclass(frozen=True, slots=True)
+class _StageStep:
+    """A function with an engine."""
+
+    kind: Kind
+    function: Callable[..., Any]
+    errors: Errors | Callable[[Failure], Any]
+    options: Options
+
+
+@dataclass(frozen=True, slots=True)
+class _OperatorStep:
+    """Makes an operator for each run."""
+
+    make: Callable[[], Operator]
+
+
+@dataclass(frozen=True, slots=True)
+class _MergeStep:
+    """Others that come in here."""
+
+    streams: tuple[Stream[Any], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class _Recipe:
+    """What a stream is made of."""
+
+    source: Any
+    clock: Clock
+    time: Callable[[Any], float] | None = None
+    steps: tuple[_StageStep | _OperatorStep | _MergeStep, ...] = ()
+    is_keyed: bool = False
+
+
+class Stream(Generic[T]):
+    """A recipe: what happens to the items of a source. `iter` and `start` each begin a run of it.
+
+    Under `keyed` every operator works for each key by itself. Stages (`map`, `filter`,
+    `flat_map`) have an engine each, chosen as in `gs.map`; a slow stage slows the source.
+    Functions that operators are given run in the consumer's thread and are to be quick.
+    """
+
+    def __init__(self, recipe: _Recipe) -> None:
+        """Hold the recipe; `gs.stream` makes streams."""
+        self._recipe = recipe
+
+    # Stages
+
+    @overload
+    def map(
+        self,
+        fn: Callable[..., Coroutine[Any, Any, R]],
+        /,
+        *,
+        errors: Errors | Callable[[Failure], Any] = "raise",
+        **options: Unpack[Options],
+    ) -> Stream[R]: ...
+    @overload
+    def map(
+        self,
+        fn: Callable[..., R],
+        /,
+        *,
+        errors: Errors | Callable[[Failure], Any] = "raise",
+        **options: Unpack[Options],
+    ) -> Stream[R]: ...
+    def map(
+        self,
+        fn: Callable[..., Any],
+        /,
+        *,
+        errors: Errors | Callable[[Failure], Any] = "raise",
+        **options: Unpack[Options],
+    ) -> Stream[Any]:
+        """Call a function with each item; what it returns goes on.
+
+        Args:
+            fn: The function; a coroutine function too.
+            errors: As in `gs.map`.
+            **options: As in `gs.map`.
+
+        Raises:
+            TypeError: An argument is of the wrong type.
+            ValueError: An argument has a wrong value.
+        """
+        return self._with_stage("map", fn, errors, options)
+
+    def filter(
+        self,
+        predicate: Callable[..., Any],
+        /,
+        *,
+        errors: Errors | Callable[[Failure], Any] = "raise",
+        **options: Unpack[Options],
+    ) -> Stream[T]:
+        """Let the items through for which a function returns something true.
+
+        Args:
+            predicate: The function; a coroutine function too.
+            errors: As in `gs.map`: with "return" a `gs.Failure` goes on in place of its item;
+                what a function of yours returns stands for the predicate's answer.
+            **options: As in `gs.map`.
+
+        Raises:
+            TypeError: An argument is of the wrong type.
+            ValueError: An argument has a wrong value.
+        """
+        return self._with_stage("filter", predicate, errors, options)
+
+    @overload
+    def flat_map(
+        self,
+        fn: Callable[..., Coroutine[Any, Any, Iterable[R]]],
+        /,
+        *,
+        errors: Errors | Callable[[Failure], Any] = "raise",
+        **options: Unpack[Options],
+    ) -> Stream[R]: ...
+    @overload
+    def flat_map(
+        self,
+        fn: Callable[..., Iterable[R]],
+        /,
+        *,
+        errors: Errors | Callable[[Failure], Any] = "raise",
+        **options: Unpack[Options],
+    ) -> Stream[R]: ...
+    def flat_map(
+        self,
+        fn: Callable[..., Any],
+        /,
+        *,
+        errors: Errors | Callable[[Failure], Any] = "raise",
+        **options: Unpack[Options],
+    ) -> Stream[Any]:
+        """Call a function with each item; each thing in what it returns goes on, one after another.
+
+        Args:
+            fn: Returns an iterable, or is a generator function; it is read to its end by the worker.
+            errors: As in `gs.map`.
+            **options: As in `gs.map`.
+
+        Raises:
+            TypeError: An argument is of the wrong type.
+            ValueError: An argument has a wrong value.
+        """
+        return self._with_stage("flat_map", fn, errors, options)
+
+    # Operators
+
+    def merge(self, *others: Stream[Any] | Iterable[Any] | LiveSource) -> Stream[Any]:
+        """Let the items of other streams come in here, as they come.
+
+        One that is an iterable is asked last: while it blocks, the others wait. Give live
+        sources where that matters.
+
+        Args:
+            *others: Streams, or what `gs.stream` takes; they go by this stream's clock.
+
+        Raises:
+            ValueError: One of the two is keyed and the other is not.
+        """
+        streams = tuple(
+            each if isinstance(each, Stream) else stream(each, clock=self._recipe.clock)
+            for each in others
+        )
+        for each in streams:
+            if each._recipe.is_keyed != self._recipe.is_keyed:  # noqa: SLF001 - of our own class
+                raise ValueError(
+                    "merge of a keyed stream and one that is not: put `keyed` behind the merge, or on both"
+                )
+        return self._with(_MergeStep(streams))
+
+    # Running
+
+    def start(self) -> Run[T]:
+        """Return a run: an iterator, asynchronous iterator and context manager, as `gs.map` returns it.
+
+        Its report counts items that came in (`items`), that were given out (`succeeded`) and that
+        the source dropped, and has each stage's own report in `stages`.
+        """
+        recipe = self._recipe
+        (only,) = recipe.steps if len(recipe.steps) == 1 else (None,)
+        is_plain = recipe.time is None and not isinstance(recipe.source, LiveSource)
+        if isinstance(only, _StageStep) and only.kind == "map" and is_plain:
+            return run_map(only.function, (recipe.source,), errors=only.errors, **only.options)
+        return Run(self._chain(), Job(function=_itself))
+
+    def __iter__(self) -> Iterator[T]:
+        """Begin a run, and return an iterator over what it gives."""
+        return iter(self.start())
+
+    def __aiter__(self) -> AsyncIterator[T]:
+        """Begin a run, and return an asynchronous iterator over what it gives."""
+        return aiter(self.start())
+
+    def each(self, fn: Callable[[T], object], /) -> Report:
+        """Run to the end, calling a function with each item in this thread, and return the report.
+
+        For side effects in parallel make them a stage: `stream.map(fn, ordered=False).run()`.
+        """
+        with self.start() as run:
+            for item in run:
+                fn(item)
+        return run.report
+
+    def run(self) -> Report:
+        """Run to the end for the stages' side effects, and return the report."""
+        with self.start() as run:
+            for _ in run:
+                pass
+        return run.report
+
+    def guest(
+        self,
+        host: object,
+        on_next: Callable[[T], object],
+        *,
+        on_error: Callable[[BaseException], object] | None = None,
+        on_completed: Callable[[], object] | None = None,
+    ) -> Run[T]:
+        """Begin a run as a guest in a window's loop (`Run.guest` has the arguments), and return it.
+
+        Raises:
+            TypeError: `host` is none, or the source is asynchronous.
+        """
+        run = self.start()
+        run.guest(host, on_next, on_error=on_error, on_completed=on_completed)
+        return run
+
+    # Putting together
+
+    def _with(
+        self, step: _StageStep | _OperatorStep | _MergeStep, *, is_keyed: bool | None = None
+    ) -> Stream[Any]:
+        recipe = self._recipe
+        return Stream(
+            replace(
+                recipe,
+                steps=(*recipe.steps, step),
+                is_keyed=recipe.is_keyed if is_keyed is None else is_keyed,
+            )
+        )
+
+    def _with_operator(
+        self, make: Callable[[], Operator], *, is_keyed: bool | None = None
+    ) -> Stream[Any]:
+        make()  # refuses wrong arguments here, where they were given
+        return self._with(_OperatorStep(make), is_keyed=is_keyed)
+
+    def _with_stage(
+        self,
+        kind: Kind,
+        fn: Callable[..., Any],
+        errors: Errors | Callable[[Failure], Any],
+        options: Options,
+    ) -> Stream[Any]:
+        check_task(fn, errors=errors, options=options)
+        return self._with(_StageStep(kind, fn, errors, options))
+
+    def _chain(self) -> Chain:
+        """Return what moves the items of one run."""
+        parts = Parts()
+        last = self._last_node(parts)
+        return Chain(last, parts, self._recipe.clock, in_event_time=self._recipe.time is not None)
+
+    def _last_node(self, parts: Parts) -> Node:
+        """Make the nodes of one run, and note them in `parts`."""
+        recipe = self._recipe
+        node = _inlet(recipe.source, parts)
+        if recipe.time is not None:
+            node = Stamp(node, recipe.time)
+        operators: list[Operator] = []
+        for step in recipe.steps:
+            if isinstance(step, _OperatorStep):
+                operators.append(step.make())
+                continue
+            node, operators = _behind(node, operators), []
+            if isinstance(step, _StageStep):
+                node = _stage(step, node, parts)
+            else:
+                others = [each._last_node(parts) for each in step.streams]  # noqa: SLF001 - of our own class
+                node = Merge([node, *others])
+        return _behind(node, operators)
+
+
+@overload
+def stream(
+    source: LiveSource, /, *, clock: Clock | None = None, time: Callable[[Any], float] | None = None
+) -> Stream[Any]: ...
+@overload
+def stream(
+    source: Iterable[T] | AsyncIterable[T],
+    /,
+    *,
+    clock: Clock | None = None,
+    time: Callable[[T], float] | None = None,
+) -> Stream[T]: ...
+def stream(
+    source: Any, /, *, clock: Clock | None = None, time: Callable[[Any], float] | None = None
+) -> Stream[Any]:
+    """Return a stream of the items of a source; nothing runs before it is iterated or started.
+
+    Args:
+        source: An iterable, an asynchronous iterable, or a live source of `gs.sources`. An
+            iterator can be run once only, as ever.
+        clock: What time it is for operators, such as a `gearshift.testing.VirtualClock`; None
+            means real time.
+        time: Tells when an item happened, in seconds; then operators go by that (event time)
+            and not by the clock. An item that is late counts as of the time that was reached.
+
+    Raises:
+        TypeError: `source` is none of these, or `time` cannot be called.
+
+    Example:
+        >>> import gearshift as gs
+        >>> list(gs.stream(range(6)).filter(lambda n: n % 2).map(lambda n: n * n))
+        [1, 9, 25]
+    """
+    if isinstance(source, Stream):
+        raise TypeError("source is a stream already: go on with its methods, or merge it")
+    if not isinstance(source, LiveSource | Iterable | AsyncIterable) or isinstance(source, type):
+        raise TypeError(
+            f"source={source!r} is neither an iterable nor a live source, such as gs.sources.channel()"
+        )
+    if time is not None and not callable(time):
+        raise TypeError(f"time={time!r} is not a function that tells when an item happened")
+    return Stream(_Recipe(source, clock if clock is not None else RealClock(), time))
+
+
+def _inlet(source: Any, parts: Parts) -> Node:
+    """Return the first node."""
+    if isinstance(source, LiveSource):
+        live = LiveInlet(source)
+        parts.live_inlets.append(live)
+        return live
+    if isinstance(source, AsyncIterable) and not isinstance(source, Iterable):
+        from gearshift.streams.async_inlet import AsyncInlet  # asyncio, for those who need it
+
+        asynchronous = AsyncInlet(aiter(source))
+        parts.async_inlets.append(asynchronous)
+        return asynchronous
+    inlet = IterableInlet(make_source(source))
+    parts.inlets.append(inlet)
+    return inlet
+
+
+def _behind(node: Node, operators: list[Operator]) -> Node:
+    """Put operators behind a node, if there are any."""
+    return Operating(node, Pipeline(operators)) if operators else node
+
+
+def _stage(step: _StageStep, child: Node, parts: Parts) -> Stage:
+    """Put a function with its pump behind a node."""
+    in_turn = step.options.get("ordered", True) and step.errors != "skip"
+    function = listed(step.function) if step.kind == "flat_map" else step.function
+    total = step.options.get("total")
+    link = Link(child.total if total is None else total)
+    pump, job = make_pump(
+        function,
+        link,
+        star=step.options.get("star", False),
+        errors=step.errors,
+        options=step.options,
+        pairs=not in_turn,
+    )
+    parts.pumps.append(pump)
+    stage = Stage(
+        child,
+        link,
+        pump,
+        job,
+        kind=step.kind,
+        in_turn=in_turn,
+        keeps_all=step.errors == "return" or callable(step.errors),
+        may_fail=step.errors == "return",
+    )
+    if step.errors == "skip":
+        pump.note_failures(stage.forget)
+    return stage
+
+
+def _itself(item: Any) -> Any:
+    return item
