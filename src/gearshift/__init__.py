@@ -50,6 +50,7 @@ if TYPE_CHECKING:
     from gearshift.plans import Profile as Profile
     from gearshift.plans import Stretch as Stretch
     from gearshift.streams import sources as sources
+    from gearshift.streams.rx import from_rx as from_rx
     from gearshift.streams.stream import Stream as Stream
     from gearshift.streams.stream import stream as stream
     from gearshift.trials import Comparison as Comparison
@@ -60,6 +61,7 @@ __version__ = "0.1.0"
 _HOMES = {
     "engines": "gearshift.engines",
     "sources": "gearshift.streams.sources",
+    "from_rx": "gearshift.streams.rx",
     "stream": "gearshift.streams.stream",
     "Stream": "gearshift.streams.stream",
     "explain": "gearshift._api.explain",
@@ -142,6 +144,7 @@ __all__ = [
     "each",
     "engines",
     "explain",
+    "from_rx",
     "item_seed",
     "map",
     "per_worker",

@@ -28,6 +28,8 @@ from gearshift.streams.stage import Kind, Link, Stage, listed
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
 
+    from reactivex import Observable
+
     from gearshift._run.ledger import Errors
     from gearshift.facts import Failure, Report
     from gearshift.streams.needs import Node
@@ -66,13 +68,23 @@ class _MergeStep:
 
 
 @dataclass(frozen=True, slots=True)
+class _RxStep:
+    """Operators of ReactiveX."""
+
+    operators: tuple[Callable[[Any], Any], ...]
+
+
+_Step = _StageStep | _OperatorStep | _MergeStep | _RxStep
+
+
+@dataclass(frozen=True, slots=True)
 class _Recipe:
     """What a stream is made of."""
 
     source: Any
     clock: Clock
     time: Callable[[Any], float] | None = None
-    steps: tuple[_StageStep | _OperatorStep | _MergeStep, ...] = ()
+    steps: tuple[_Step, ...] = ()
     is_keyed: bool = False
 
 
@@ -215,6 +227,36 @@ class Stream(Generic[T]):
                 )
         return self._with(_MergeStep(streams))
 
+    def rx(self, *operators: Callable[[Any], Any]) -> Stream[Any]:
+        """Pass the items through operators of ReactiveX, as `Observable.pipe` does (extra `rx`).
+
+        Operators with time go by the stream's clock or event time. Under `keyed` each key
+        has its own chain of them.
+
+        Args:
+            *operators: Such as `reactivex.operators.distinct_until_changed()`.
+
+        Raises:
+            ImportError: The package `reactivex` is missing.
+            TypeError: An operator cannot be called.
+        """
+        import gearshift.streams.rx  # noqa: F401 - says here that the package is missing
+
+        for operator in operators:
+            if not callable(operator):
+                raise TypeError(f"operator {operator!r} is none: give reactivex.operators.…()")
+        return self._with(_RxStep(operators))
+
+    def to_rx(self) -> Observable[T]:
+        """Return an observable of `reactivex`: each subscription runs the stream in a thread of its own.
+
+        Raises:
+            ImportError: The package `reactivex` is missing.
+        """
+        from gearshift.streams.rx import to_rx  # the extra `rx`
+
+        return to_rx(self)
+
     # Running
 
     def start(self) -> Run[T]:
@@ -274,9 +316,7 @@ class Stream(Generic[T]):
 
     # Putting together
 
-    def _with(
-        self, step: _StageStep | _OperatorStep | _MergeStep, *, is_keyed: bool | None = None
-    ) -> Stream[Any]:
+    def _with(self, step: _Step, *, is_keyed: bool | None = None) -> Stream[Any]:
         recipe = self._recipe
         return Stream(
             replace(
@@ -322,6 +362,10 @@ class Stream(Generic[T]):
             node, operators = _behind(node, operators), []
             if isinstance(step, _StageStep):
                 node = _stage(step, node, parts)
+            elif isinstance(step, _RxStep):
+                from gearshift.streams.rx import RxNode  # the extra `rx`
+
+                node = RxNode(node, step.operators)
             else:
                 others = [each._last_node(parts) for each in step.streams]  # noqa: SLF001 - of our own class
                 node = Merge([node, *others])
