@@ -5,10 +5,12 @@ Pure: no thread, no clock, no I/O; whoever calls says what time it is.
     feed(batch, out)     items came
     tick(now, out)       the time that `due` named has come, and no item with it
     end(now, out)        the stream is complete: give what was held back
+    forget(key, ...)     the key has left: the same for it alone, and forget it
 
 Time never goes backward. At a tie an item comes before a timer: what is due at 5 waits
 for the items of 5 and is then given by `tick`, or by `feed` with a later item. In event
-time an item may be late; it then counts as of the time that was reached already.
+time an item may be late; the pipeline has then moved it to the time that was reached
+already, so that the times of a batch never go backward.
 
 An operator appends to `out` as it goes, never at the end: when the user's function
 raises in the middle of a batch, what came before it must reach the consumer.
@@ -25,7 +27,7 @@ if TYPE_CHECKING:
 
     from gearshift.streams.batch import Batch
 
-__all__ = ["Operator", "Timers"]
+__all__ = ["Operator", "Plain", "Timers"]
 
 
 class Operator(Protocol):
@@ -52,6 +54,38 @@ class Operator(Protocol):
     def end(self, now: float, out: Batch) -> None:
         """Give out what was held back; nothing comes after it."""
         ...
+
+    def owes(self, key: Any, now: float) -> bool:
+        """Say whether time alone, without another item, still has to do with this key."""
+        ...
+
+    def forget(self, key: Any, now: float, out: Batch) -> None:
+        """Give out what was held back for a key that left, and forget it: it owes nothing."""
+        ...
+
+
+class Plain:
+    """An operator without timers, and with nothing held back; the others say what they have."""
+
+    __slots__ = ()
+
+    @property
+    def due(self) -> float:
+        """Never."""
+        return math.inf
+
+    def tick(self, now: float, out: Batch) -> None:
+        """Give nothing."""
+
+    def end(self, now: float, out: Batch) -> None:
+        """Give nothing."""
+
+    def owes(self, key: Any, now: float) -> bool:
+        """Owe nothing."""
+        return False
+
+    def forget(self, key: Any, now: float, out: Batch) -> None:
+        """Have nothing to forget."""
 
 
 class Timers:
