@@ -14,10 +14,9 @@ from __future__ import annotations
 import heapq
 import math
 import threading
-from contextlib import suppress
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from gearshift.errors import ChannelClosedError, RunCancelledError, RunClosedError
+from gearshift.errors import ChannelClosedError, RunClosedError
 from gearshift.streams.batch import Batch
 from gearshift.streams.needs import Act, Idle, Over
 from gearshift.streams.sources.channel import Channel, WhenFull
@@ -162,35 +161,42 @@ def to_rx(source: Stream[T]) -> Observable[T]:
     def subscribe(
         observer: rx_abc.ObserverBase[T], _scheduler: rx_abc.SchedulerBase | None = None
     ) -> DisposableBase:
-        run = source.start()
-
-        def follow() -> None:
-            try:
-                with run:
-                    for item in run:
-                        observer.on_next(item)
-            except (RunCancelledError, RunClosedError):
-                if not is_disposed.is_set():
-                    raise
-            except Exception as error:
-                if is_disposed.is_set():
-                    return
-                observer.on_error(error)
-            else:
-                observer.on_completed()
-
-        def dispose() -> None:
-            is_disposed.set()
-            run.cancel()
-            if threading.current_thread() is not thread:
-                thread.join()
-
-        is_disposed = threading.Event()
-        thread = threading.Thread(target=follow, name="gearshift-to-rx", daemon=True)
-        thread.start()
-        return Disposable(dispose)
+        followed = _Followed(source, observer)
+        followed.begin()
+        return Disposable(followed.end)
 
     return reactivex.create(subscribe)
+
+
+class _Followed:
+    """A run of a stream whose items go to an observer."""
+
+    def __init__(self, source: Stream[Any], observer: rx_abc.ObserverBase[Any]) -> None:
+        self._run = source.start()
+        self._observer = observer
+        self._is_disposed = False
+        self._thread = threading.Thread(target=self._follow, name="gearshift-to-rx", daemon=True)
+
+    def begin(self) -> None:
+        self._thread.start()
+
+    def end(self) -> None:
+        """Cancel the run, and return when it is over."""
+        self._is_disposed = True
+        self._run.cancel()
+        if threading.current_thread() is not self._thread:
+            self._thread.join()
+
+    def _follow(self) -> None:
+        try:
+            with self._run as run:
+                for item in run:
+                    self._observer.on_next(item)
+        except Exception as error:
+            if not self._is_disposed:
+                self._observer.on_error(error)
+        else:
+            self._observer.on_completed()
 
 
 class RxNode:
@@ -293,7 +299,9 @@ class RxNode:
             self._error = RunClosedError("the stream before was broken off")
             self._error.__cause__ = error
             return
-        if not self._pipes and not self._is_keyed:  # such as `start_with`: it gives something anyway
+        if (
+            not self._pipes and not self._is_keyed
+        ):  # such as `start_with`: it gives something anyway
             self._scheduler.at = max(self._scheduler.at, self._finite_now())
             self._pipes[None] = _Pipe(self, None)
             self._pipes[None].begin(self._operators, self._scheduler)

@@ -20,7 +20,14 @@ from gearshift.streams.chain import Chain
 from gearshift.streams.clock import RealClock
 from gearshift.streams.inlets import IterableInlet, LiveInlet, Stamp
 from gearshift.streams.operating import Merge, Operating
+from gearshift.streams.operators.distinct import Distinct, DistinctUntilChanged
+from gearshift.streams.operators.hold import HoldFor
+from gearshift.streams.operators.keyed import ForgetIdle, Keyed, WithKey
+from gearshift.streams.operators.lists import BatchItems, Window
 from gearshift.streams.operators.pipeline import Pipeline
+from gearshift.streams.operators.rate import Debounce, Throttle
+from gearshift.streams.operators.scan import MISSING, Pairwise, Scan
+from gearshift.streams.operators.stale import StaleAfter
 from gearshift.streams.parts import Parts
 from gearshift.streams.sources.base import LiveSource
 from gearshift.streams.stage import Kind, Link, Stage, listed
@@ -34,13 +41,13 @@ if TYPE_CHECKING:
     from gearshift.facts import Failure, Report
     from gearshift.streams.needs import Node
     from gearshift.streams.operators.base import Operator
+    from gearshift.streams.operators.stale import Stale
     from gearshift.streams.sources.base import Clock
 
 __all__ = ["Stream", "stream"]
 
 T = TypeVar("T")
 R = TypeVar("R")
-K = TypeVar("K")
 
 
 @dataclass(frozen=True, slots=True)
@@ -203,6 +210,123 @@ class Stream(Generic[T]):
         return self._with_stage("flat_map", fn, errors, options)
 
     # Operators
+
+    def scan(self, function: Callable[[Any, T], R], seed: Any = MISSING) -> Stream[R]:
+        """Give every accumulated value (`scan` of ReactiveX).
+
+        Args:
+            function: Returns the next value, given the last and an item.
+            seed: The first value, of every key; without it the first item is, and is given as it is.
+        """
+        return self._with_operator(lambda: Scan(function, seed))
+
+    def pairwise(self) -> Stream[tuple[T, T]]:
+        """Give `(item before, item)` from the second item on (`pairwise` of ReactiveX)."""
+        return self._with_operator(Pairwise)
+
+    def distinct(
+        self, key: Callable[[T], Any] | None = None, *, most: int | None = None
+    ) -> Stream[T]:
+        """Give items that were not there before (`distinct` of ReactiveX).
+
+        Args:
+            key: What of an item counts, something hashable; None means all of it.
+            most: How many are remembered, those seen last; None means all, which an endless
+                stream may not have the memory for.
+        """
+        return self._with_operator(lambda: Distinct(key, most=most))
+
+    def distinct_until_changed(self, key: Callable[[T], Any] | None = None) -> Stream[T]:
+        """Give items that differ from the one before (`distinct_until_changed` of ReactiveX).
+
+        Args:
+            key: What of an item is compared; None means all of it.
+        """
+        return self._with_operator(lambda: DistinctUntilChanged(key))
+
+    def batch(self, size: int | None = None, seconds: float | None = None) -> Stream[list[T]]:
+        """Give lists of items, never empty: when one has `size` items, or `seconds` after its first.
+
+        Args:
+            size: Items in a list at most; None means any number.
+            seconds: How long the first item of a list may wait; None means for ever. The rest
+                is given at the end.
+
+        Raises:
+            ValueError: Neither is given, or one is not above 0.
+        """
+        return self._with_operator(lambda: BatchItems(size, seconds))
+
+    def window(self, seconds: float) -> Stream[list[T]]:
+        """Give the items of each stretch of time as a list when it is over, none where there were none.
+
+        Stretches begin at multiples of `seconds` of the clock, or of the items' time.
+
+        Args:
+            seconds: How long a stretch is.
+        """
+        return self._with_operator(lambda: Window(seconds))
+
+    def debounce(self, seconds: float) -> Stream[T]:
+        """Give an item once no other has come for so long (`debounce` of ReactiveX).
+
+        Args:
+            seconds: How long; the item that still waits at the end is given then.
+        """
+        return self._with_operator(lambda: Debounce(seconds))
+
+    def throttle(self, seconds: float) -> Stream[T]:
+        """Give an item, and then none for so long (`throttleTime` of RxJS).
+
+        Args:
+            seconds: How long nothing goes through.
+        """
+        return self._with_operator(lambda: Throttle(seconds))
+
+    def hold_for(self, seconds: float, predicate: Callable[[T], object]) -> Stream[T]:
+        """Give the latest item at the moment when a condition has been met for so long without a break.
+
+        Once for each such stretch, and without waiting for the next item. In event time, when
+        an item has come that is later.
+
+        Args:
+            seconds: How long.
+            predicate: Says of an item whether the condition is met.
+        """
+        return self._with_operator(lambda: HoldFor(seconds, predicate))
+
+    def stale(self, seconds: float) -> Stream[T | Stale]:
+        """Give every item, and one `gs.Stale` when none has come for so long.
+
+        Args:
+            seconds: How long.
+        """
+        return self._with_operator(lambda: StaleAfter(seconds))
+
+    def keyed(
+        self, function: Callable[[T], Any], *, idle_seconds: float | None = None
+    ) -> Stream[T]:
+        """Have every operator after this one work for each key by itself; items stay what they are.
+
+        Args:
+            function: Returns the key of an item, something hashable.
+            idle_seconds: A key from which nothing has come for so long is forgotten, once nothing
+                is owed to it (such as a list of `batch`); its next item is its first. None means never.
+        """
+        keyed = self._with_operator(lambda: Keyed(function), is_keyed=True)
+        if idle_seconds is None:
+            return keyed
+        return keyed._with_operator(lambda: ForgetIdle(idle_seconds))  # noqa: SLF001 - of our own class
+
+    def with_key(self) -> Stream[tuple[Any, T]]:
+        """Give `(key, item)`.
+
+        Raises:
+            ValueError: The stream has no keys.
+        """
+        if not self._recipe.is_keyed:
+            raise ValueError("with_key on a stream that has no keys: put `keyed` before it")
+        return self._with_operator(WithKey)
 
     def merge(self, *others: Stream[Any] | Iterable[Any] | LiveSource) -> Stream[Any]:
         """Let the items of other streams come in here, as they come.
