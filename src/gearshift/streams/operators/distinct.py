@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 from gearshift.streams.operators.base import Plain
 from gearshift.streams.operators.checks import check_function, check_size
 from gearshift.streams.operators.columns import appends
-from gearshift.streams.operators.scan import MISSING
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -56,8 +55,9 @@ class Distinct(Plain):
         add, add_key, add_time = appends(out)
         for item, key, time in zip(batch.items, batch.each_key(), batch.each_time(), strict=False):
             value = item if by is None else by(item)
-            seen = seen_of.get(key)
-            if seen is None:
+            if key in seen_of:
+                seen = seen_of[key]
+            else:
                 seen = seen_of[key] = set()
             if value not in seen:
                 seen.add(value)
@@ -111,8 +111,7 @@ class DistinctUntilChanged(Plain):
         add, add_key, add_time = appends(out)
         for item, key, time in zip(batch.items, batch.each_key(), batch.each_time(), strict=False):
             value = item if by is None else by(item)
-            last = last_of.get(key, MISSING)
-            if last is not MISSING and value == last:
+            if key in last_of and last_of[key] == value:
                 continue
             last_of[key] = value
             add(item)

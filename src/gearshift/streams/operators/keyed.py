@@ -111,13 +111,24 @@ class ForgetIdle(Plain):
             return
         if not self._seen:
             self._due = self.leaves(next(iter(batch.each_time())))
-        self._seen.update(zip(batch.each_key(), _times(batch), strict=False))
-        out.items.extend(batch.items)
-        copy_columns(batch, out, len(batch))
+        seen, items, before = self._seen, out.items, len(out.items)
+        try:
+            for item, key, time in zip(
+                batch.items, batch.each_key(), batch.each_time(), strict=False
+            ):
+                seen[key] = time
+                items.append(item)
+        finally:  # a key that cannot be hashed ends it
+            copy_columns(batch, out, len(items) - before)
 
     def tick(self, now: float, out: Batch) -> None:
         """Note which keys are idle now."""
-        self.idle = [key for key, seen in self._seen.items() if self.leaves(seen) <= now]
+        surely_not = now - self._seconds + self._seconds / _LOOKS  # spares most of the sums
+        self.idle = [
+            key
+            for key, seen in self._seen.items()
+            if seen < surely_not and self.leaves(seen) <= now
+        ]
         self._due = self._next(now)
 
     def leave(self, keys: Iterable[Any], now: float) -> None:
@@ -135,8 +146,3 @@ class ForgetIdle(Plain):
         if later <= now:  # the quotient was rounded down
             later += step
         return max(self.leaves(min(self._seen.values())), later)
-
-
-def _times(batch: Batch) -> Iterable[float]:
-    """Return as many times as there are items."""
-    return [batch.now] * len(batch) if batch.times is None else batch.times

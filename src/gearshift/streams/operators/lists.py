@@ -126,11 +126,10 @@ class Window(Plain):
         for item, key, time in zip(batch.items, batch.each_key(), batch.each_time(), strict=False):
             if time >= self._over:
                 self.end(self._over, out)
-            items = lists.get(key)
-            if items is None:
-                items = lists[key] = []
+            if key not in lists:
+                lists[key] = []
                 self._over = self._end_of(time)
-            items.append(item)
+            lists[key].append(item)
 
     def _end_of(self, time: float) -> float:
         over = (time // self._seconds + 1) * self._seconds

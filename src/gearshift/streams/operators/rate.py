@@ -44,11 +44,15 @@ class Debounce(Plain):
     def feed(self, batch: Batch, out: Batch) -> None:
         """Let each item take the place of the one before it."""
         seconds, pending, timers = self._seconds, self._pending, self._timers
+        moments = timers.at
         for item, key, time in zip(batch.items, batch.each_key(), batch.each_time(), strict=False):
             if timers.due < time:
                 self._give(time, out, with_ties=False)
             pending[key] = item
-            timers.set(key, time + seconds)
+            if key in moments:
+                moments[key] = time + seconds  # half the cost of `set`
+            else:
+                timers.set(key, time + seconds)
 
     def _give(self, until: float, out: Batch, *, with_ties: bool) -> None:
         for at, key in self._timers.pop(until, with_ties=with_ties):

@@ -53,15 +53,17 @@ class Scan(Plain):
     def feed(self, batch: Batch, out: Batch) -> None:
         """Give a value for each item."""
         function, seed, values = self._function, self._seed, self._values
-        add, before = out.items.append, len(out.items)
+        items, before = out.items, len(out.items)
         try:
             for item, key in zip(batch.items, batch.each_key(), strict=False):
-                value = values.get(key, seed)
-                value = item if value is MISSING else function(value, item)
+                if key in values:
+                    value = function(values[key], item)
+                else:
+                    value = item if seed is MISSING else function(seed, item)
                 values[key] = value
-                add(value)
+                items.append(value)
         finally:
-            copy_columns(batch, out, len(out.items) - before)
+            copy_columns(batch, out, len(items) - before)
 
     def forget(self, key: Any, now: float, out: Batch) -> None:
         """Begin that key with the seed again."""
