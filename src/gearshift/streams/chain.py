@@ -107,16 +107,30 @@ class Chain:
         """Whether items run in the thread that iterates the run."""
         return any(pump.is_in_caller for pump in self._parts.pumps)
 
+    def open(self) -> None:
+        """Open the live sources, so that nothing is missed from here on.
+
+        Raises:
+            RuntimeError: One can have one reader, and has one.
+        """
+        self._clock.watch(self.wakeup)
+        try:
+            for inlet in self._parts.live_inlets:
+                inlet.open(self.wakeup, self._clock)
+        except BaseException:
+            self._close_sources()
+            raise
+
+    def discard(self) -> None:
+        """Let the sources go: the run was never iterated."""
+        self._close_sources()
+
     def be_guest(self) -> None:
         """Run no stage in the consumer's thread, since it has a loop of its own; before `start`."""
         self._is_guest = True
 
     def start(self, job: Job) -> None:
-        """Open the sources and the lanes, the first ones first.
-
-        Raises:
-            RuntimeError: A source can have one reader, and has one.
-        """
+        """Open the lanes."""
         with interrupts_held():
             self.was_tried = True
             setting = Setting(
@@ -126,12 +140,12 @@ class Chain:
                 is_guest=self._is_guest,
                 in_event_time=self._in_event_time,
             )
-            self._clock.watch(self.wakeup)
             try:
                 self._last.start(setting)
             except BaseException:
-                self._clock.unwatch(self.wakeup)
-                self._parts.close()
+                for pump in self._parts.pumps:
+                    pump.finish(wait=False)
+                self._close_sources()
                 raise
             self._setting = setting
             self._started_at = time.monotonic()

@@ -45,7 +45,8 @@ class Operating:
             return self._due(need)
         self._over = need
         if need.error is not None:
-            return need
+            now = math.nextafter(self._setting.clock.now(), -math.inf)
+            return need if self._setting.in_event_time else self._checked(self._pipeline.tick(now))
         # In event time nothing has happened since the last item.
         end = -math.inf if self._setting.in_event_time else self._setting.clock.now()
         return self._checked(self._pipeline.end(end))

@@ -62,9 +62,15 @@ class _StageStep:
 
 @dataclass(frozen=True, slots=True)
 class _OperatorStep:
-    """Makes an operator for each run."""
+    """Makes an operator for each run.
+
+    Attributes:
+        make: Makes it.
+        idle_seconds: It gives keys, which leave after so long; 0 means that they stay.
+    """
 
     make: Callable[[], Operator]
+    idle_seconds: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,7 +95,7 @@ class _Recipe:
     """What a stream is made of."""
 
     source: Any
-    clock: Clock
+    clock: Clock | None
     time: Callable[[Any], float] | None = None
     steps: tuple[_Step, ...] = ()
     is_keyed: bool = False
@@ -313,10 +319,12 @@ class Stream(Generic[T]):
             idle_seconds: A key from which nothing has come for so long is forgotten, once nothing
                 is owed to it (such as a list of `batch`); its next item is its first. None means never.
         """
-        keyed = self._with_operator(lambda: Keyed(function), is_keyed=True)
-        if idle_seconds is None:
-            return keyed
-        return keyed._with_operator(lambda: ForgetIdle(idle_seconds))  # noqa: SLF001 - of our own class
+        Keyed(function)  # refuses wrong arguments here, where they were given
+        if idle_seconds is not None:
+            ForgetIdle(idle_seconds)
+        return self._with(
+            _OperatorStep(lambda: Keyed(function), idle_seconds or 0.0), is_keyed=True
+        )
 
     def with_key(self) -> Stream[tuple[Any, T]]:
         """Give `(key, item)`.
@@ -386,6 +394,7 @@ class Stream(Generic[T]):
     def start(self) -> Run[T]:
         """Return a run: an iterator, asynchronous iterator and context manager, as `gs.map` returns it.
 
+        Live sources are open from here on; nothing else happens before the first item is asked for.
         Its report counts items that came in (`items`), that were given out (`succeeded`) and that
         the source dropped, and has each stage's own report in `stages`.
         """
@@ -450,11 +459,9 @@ class Stream(Generic[T]):
             )
         )
 
-    def _with_operator(
-        self, make: Callable[[], Operator], *, is_keyed: bool | None = None
-    ) -> Stream[Any]:
+    def _with_operator(self, make: Callable[[], Operator]) -> Stream[Any]:
         make()  # refuses wrong arguments here, where they were given
-        return self._with(_OperatorStep(make), is_keyed=is_keyed)
+        return self._with(_OperatorStep(make))
 
     def _with_stage(
         self,
@@ -470,7 +477,10 @@ class Stream(Generic[T]):
         """Return what moves the items of one run."""
         parts = Parts()
         last = self._last_node(parts)
-        return Chain(last, parts, self._recipe.clock, in_event_time=self._recipe.time is not None)
+        clock = self._recipe.clock if self._recipe.clock is not None else RealClock()
+        chain = Chain(last, parts, clock, in_event_time=self._recipe.time is not None)
+        chain.open()
+        return chain
 
     def _last_node(self, parts: Parts) -> Node:
         """Make the nodes of one run, and note them in `parts`."""
@@ -479,9 +489,15 @@ class Stream(Generic[T]):
         if recipe.time is not None:
             node = Stamp(node, recipe.time)
         operators: list[Operator] = []
+        idle_seconds = 0.0
         for step in recipe.steps:
             if isinstance(step, _OperatorStep):
+                if not operators and step.idle_seconds is None and idle_seconds:
+                    operators.append(ForgetIdle(idle_seconds))  # each pipeline forgets by itself
                 operators.append(step.make())
+                if step.idle_seconds is not None:
+                    idle_seconds = step.idle_seconds
+                    operators += [ForgetIdle(idle_seconds)] if idle_seconds else []
                 continue
             node, operators = _behind(node, operators), []
             if isinstance(step, _StageStep):
@@ -537,7 +553,7 @@ def stream(
         )
     if time is not None and not callable(time):
         raise TypeError(f"time={time!r} is not a function that tells when an item happened")
-    return Stream(_Recipe(source, clock if clock is not None else RealClock(), time))
+    return Stream(_Recipe(source, clock, time))
 
 
 def _inlet(source: Any, parts: Parts) -> Node:
