@@ -133,8 +133,11 @@ class Buffer(Generic[T]):
         "_clock",
         "_dropped",
         "_dropped_before",
+        "_drops",
         "_error_traceback",
         "_is_sealed",
+        "_quick",
+        "_raises",
         "_run_ended",
         "_size",
         "_taken",
@@ -142,7 +145,6 @@ class Buffer(Generic[T]):
         "_times",
         "_waiting",
         "_wakeup",
-        "_when_full",
         "error",
         "is_calm",
         "is_closed",
@@ -155,11 +157,14 @@ class Buffer(Generic[T]):
         """Begin empty, and read by nobody."""
         self.lock = threading.RLock()
         self.items: deque[T] = deque()
-        self.quick = size
+        # With one place even one item too many would be wrong: "latest" has no second.
+        self._quick = size if size > 1 else 0
+        self.quick = self._quick
         self.is_calm = True
         self.error: BaseException | None = None
         self.is_closed = False
-        self._when_full = when_full
+        self._drops = when_full in {"drop_oldest", "latest"}
+        self._raises = when_full == "error"
         self._size = size
         self._taken = 0
         self._dropped = 0
@@ -233,24 +238,24 @@ class Buffer(Generic[T]):
             How many are in by now, what fell out for them, and the place in the line.
         """
         with self.lock:
-            count, fell = self._add(news, done)
-            done += count
+            if self.is_closed:
+                self._check_open(done)
+            if self._drops:
+                return len(news), self._displace(news), None
+            done += self._add(news, done)
             if done == len(news):
-                return done, fell, None
+                return done, [], None
             check_may_wait(f"{done:,} of {len(news):,} are in" if done else "the item is not in")
             waiter = make_waiter()
             self._waiting.append(waiter)
-            return done, fell, waiter
+            return done, [], waiter
 
-    def _add(self, news: Sequence[T], start: int) -> tuple[int, list[T]]:
-        self._check_open(start)
+    def _add(self, news: Sequence[T], start: int) -> int:
         count = len(news) - start
         room = self._size - len(self.items)
         if count > room:
-            if self._when_full == "error":
+            if self._raises:
                 raise ChannelFullError(self._fullness(count, room))
-            if self._when_full != "wait":
-                return count, self._displace(news)
             count = max(room, 0)
         if count:
             self._stamp(count)
@@ -259,7 +264,7 @@ class Buffer(Generic[T]):
             finally:  # Ctrl-C may come as soon as they are in
                 if not self.is_calm:
                     self._tell()
-        return count, []
+        return count
 
     def _displace(self, news: Sequence[T]) -> list[T]:
         items, fell = self.items, []
@@ -344,7 +349,7 @@ class Buffer(Generic[T]):
 
     def _fullness(self, count: int, room: int) -> str:
         return (
-            f"no room for {count:,} more: {room:,} of {self._size:,} places are free, so none of "
+            f"no room for {count:,} more: {max(room, 0):,} of {self._size:,} places are free, so none of "
             'them is in. Take faster, or choose a larger buffersize or when_full="wait".'
         )
 
@@ -429,7 +434,7 @@ class Buffer(Generic[T]):
             self._wakeup = self._clock = self._taker = self._times = None
             self._run_ended = True
             self.is_calm = not self.is_closed
-            self.quick = 0 if self.is_closed else self._size
+            self.quick = 0 if self.is_closed else self._quick
             self._wake_all()
             return lost
 

@@ -96,7 +96,7 @@ class _EveryFeed:
         return self._is_closed or self._next >= self._every.end
 
     def take(self, count: int, now: float) -> Batch | None:
-        if count < 1 or self.due > now:
+        if count < 1 or self.is_over or self.due > now:
             return None
         end = self._first_after(now)
         if self._every.skips:

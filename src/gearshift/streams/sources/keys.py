@@ -32,7 +32,9 @@ def keys(window: Any, *names: str) -> LiveSource:
 
     Start and close the run in the window's thread, as everything that asks Tk for
     something; the items may be taken in another. A run that is 1,024 presses behind
-    loses the oldest, counted in its report, since Tk must not wait.
+    loses the oldest, counted in its report, since Tk must not wait. Of several bindings of
+    one window that fit a press Tk calls the closest, so what is bound to "Up" does not come
+    to those who listen to all keys.
 
     Args:
         window: The `tkinter.Tk`, `Toplevel` or widget that has the focus.

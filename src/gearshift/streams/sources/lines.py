@@ -126,7 +126,7 @@ class _LinesFeed:
         return self.due == math.inf
 
     def take(self, count: int, now: float) -> Batch | None:
-        if count < 1 or self.due > now:
+        if count < 1 or self.is_over or self.due > now:
             return None
         blocks = 0
         while not self._ready and blocks < BLOCKS_PER_TAKE and self._read():
