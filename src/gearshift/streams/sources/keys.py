@@ -95,7 +95,14 @@ class _Bindings:
     def remove(self) -> None:
         """Unbind them."""
         while self._bound:
-            self._window.unbind(*self._bound.pop())
+            sequence, name = self._bound.pop()
+            # Up to Python 3.12 `unbind` takes those of others along (gh-75666), so put them back.
+            others = "\n".join(
+                line for line in self._window.bind(sequence).split("\n") if name not in line
+            )
+            self._window.unbind(sequence, name)
+            if others.strip():
+                self._window.bind(sequence, others)
 
 
 def _putter(channel: Channel[str], name: str) -> Callable[[Any], None]:
