@@ -588,6 +588,9 @@ def test_keys_that_nobody_takes_are_dropped_and_counted(clock: HandClock) -> Non
     feed.close()
 
 
+@pytest.mark.leaves(
+    "Tk keeps its connection to the display, and Tcl its pipe, until the process ends"
+)
 def test_keys_of_a_real_window(clock: HandClock) -> None:
     tkinter = pytest.importorskip("tkinter")
     try:

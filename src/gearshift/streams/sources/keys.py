@@ -96,12 +96,13 @@ class _Bindings:
         """Unbind them."""
         while self._bound:
             sequence, name = self._bound.pop()
-            # Up to Python 3.12 `unbind` takes those of others along (gh-75666), so put them back.
             others = "\n".join(
                 line for line in self._window.bind(sequence).split("\n") if name not in line
             )
             self._window.unbind(sequence, name)
-            if others.strip():
+            # Older tkinters take the others along (cpython gh-75666), as 3.11.7 does: put
+            # them back, and only then, since newer ones delete what is replaced.
+            if others.strip() and not self._window.bind(sequence):
                 self._window.bind(sequence, others)
 
 
