@@ -302,9 +302,10 @@ class Buffer(Generic[T]):
             # Else a run that began meanwhile has taken it.
 
     def _tell(self) -> None:
-        self.is_calm = not self.is_closed
+        # In this order: an interrupt between the two leaves it to the next `put`.
         if self._wakeup is not None:
             self._wakeup.set()
+        self.is_calm = not self.is_closed
 
     def _stamp(self, count: int) -> None:
         if self._times is not None:
@@ -344,7 +345,7 @@ class Buffer(Generic[T]):
         if _runs_event_loop():
             raise ChannelFullError(
                 f"{full} to wait here would stop this thread's event loop. "
-                "`await channel.aput(item)` waits without that."
+                "`await channel.aput(item)`, or an emitter's `aemit`, waits without that."
             )
 
     def _fullness(self, count: int, room: int) -> str:
@@ -398,25 +399,30 @@ class Buffer(Generic[T]):
         with self.lock:
             self._taker = threading.get_ident()
             self.is_calm = False  # from here on, whoever appends tells
-            inside = len(self.items)
-            if not inside and self.error is not None:
+            batch = self._cut(count, now) if self.items and count > 0 else None
+            if batch is not None:
+                self._wake_all()
+            elif self.error is not None and not self.items:
                 self._is_sealed = True
                 raise self.error.with_traceback(self._error_traceback)
-            if not inside or count < 1:
-                return None
-            self._stamp(0)
-            items: list[T] = []
-            try:
-                _move(self.items, items, min(inside, count))
-            finally:  # Ctrl-C may come as soon as they are out
-                self._taken += len(items)
-            times: list[float] | None = None
-            if self._times is not None:
-                times = []
-                _move(self._times, times, len(items))
-            if inside > count:
+        # Again, behind the lock: without a GIL, an append may be seen later than what its
+        # thread saw of `is_calm`.
+        if self.items and not self.is_calm:
+            with self.lock:
                 self._tell()
-            self._wake_all()
+        return batch
+
+    def _cut(self, count: int, now: float) -> Batch:
+        items: list[T] = []
+        times: list[float] | None = None
+        self._stamp(0)
+        try:
+            _move(self.items, items, min(len(self.items), count))
+        finally:  # Ctrl-C may come as soon as they are out
+            self._taken += len(items)
+        if self._times is not None:
+            times = []
+            _move(self._times, times, len(items))
         return Batch(items, None, times, now=now)
 
     def seal(self) -> bool:
