@@ -22,27 +22,27 @@ so an append alone is all that an addition needs.
 
 from __future__ import annotations
 
-import sys
 import threading
 from collections import deque
 from contextlib import suppress
 from itertools import repeat
-from typing import TYPE_CHECKING, Generic, NamedTuple, Protocol, TypeVar
+from typing import TYPE_CHECKING, Generic, NamedTuple, TypeVar
 
 from gearshift.errors import ChannelClosedError, ChannelFullError
 from gearshift.streams.batch import Batch
+from gearshift.streams.sources.waiters import LoopWaiter, ThreadWaiter, Waiter, runs_event_loop
 
 if TYPE_CHECKING:
-    import asyncio
     from collections.abc import Callable, Sequence
     from types import TracebackType
 
     from gearshift.engines.base import Wakeup
     from gearshift.streams.sources.base import Clock
 
-__all__ = ["Buffer", "ChannelCounts", "LoopWaiter", "ThreadWaiter", "Waiter"]
+__all__ = ["Buffer", "ChannelCounts"]
 
 T = TypeVar("T")
+W = TypeVar("W", bound=Waiter)
 V = TypeVar("V")
 
 
@@ -60,61 +60,6 @@ class ChannelCounts(NamedTuple):
     taken: int
     dropped: int
     inside: int
-
-
-class Waiter(Protocol):
-    """Somebody who waits for room."""
-
-    def wake(self) -> None:
-        """Let it look again; may be called more than once."""
-        ...
-
-
-W = TypeVar("W", bound=Waiter)
-
-
-class ThreadWaiter:
-    """A thread that waits; unlike `Condition.wait`, Ctrl-C leaves it in a sane state."""
-
-    __slots__ = ("_gate",)
-
-    def __init__(self) -> None:
-        """Begin with the gate shut."""
-        self._gate = threading.Lock()
-        self._gate.acquire()
-
-    def wake(self) -> None:
-        """Open the gate."""
-        with suppress(RuntimeError):  # it is open
-            self._gate.release()
-
-    def wait(self) -> None:
-        """Block until somebody opens it; a signal handler may raise from here."""
-        self._gate.acquire()
-
-
-class LoopWaiter:
-    """A coroutine that waits on its event loop."""
-
-    __slots__ = ("_future", "_loop")
-
-    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
-        """Begin with nothing to tell."""
-        self._loop = loop
-        self._future: asyncio.Future[None] = loop.create_future()
-
-    def wake(self) -> None:
-        """Let its loop go on with it."""
-        with suppress(RuntimeError):  # the loop is closed: nobody is left to be woken
-            self._loop.call_soon_threadsafe(self._settle)
-
-    async def wait(self) -> None:
-        """Give the loop to others until somebody wakes us."""
-        await self._future
-
-    def _settle(self) -> None:
-        if not self._future.done():  # cancelled, or woken twice
-            self._future.set_result(None)
 
 
 class Buffer(Generic[T]):
@@ -344,7 +289,7 @@ class Buffer(Generic[T]):
                 f"{full} this thread is the one that takes from it: to wait here would be for "
                 'ever. Put from another thread, or take when_full="drop_oldest".'
             )
-        if _runs_event_loop():
+        if runs_event_loop():
             raise ChannelFullError(
                 f"{full} to wait here would stop this thread's event loop. "
                 "`await channel.aput(item)`, or an emitter's `aemit`, waits without that."
@@ -457,15 +402,3 @@ class Buffer(Generic[T]):
 def _move(source: deque[V], target: list[V], count: int) -> None:
     # One call into C: no signal handler comes between, and no thread needs a turn.
     target.extend(map(deque.popleft, repeat(source, count)))
-
-
-def _runs_event_loop() -> bool:
-    if "asyncio" not in sys.modules:  # not imported, so no loop of its kind runs
-        return False
-    from asyncio import get_running_loop
-
-    try:
-        get_running_loop()
-    except RuntimeError:
-        return False
-    return True
