@@ -17,9 +17,21 @@ import gearshift as gs
 from gearshift.testing.clock import VirtualClock
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Iterator
+    from collections.abc import AsyncIterator, Iterable, Iterator
 
 SECONDS = 20.0  # no test waits so long unless something is broken
+wrong: Any = gs  # for arguments that a type checker refuses
+
+
+def taken(items: Iterable[Any]) -> tuple[list[Any], Exception | None]:
+    """Return what came, and the error that it ended with."""
+    got: list[Any] = []
+    try:
+        for item in items:
+            got.append(item)  # noqa: PERF402 - what was got before the error counts
+    except Exception as error:
+        return got, error
+    return got, None
 
 
 def is_odd(number: int) -> int:
@@ -75,7 +87,9 @@ async def _listed(stream: gs.Stream[Any]) -> list[Any]:
 
 
 def test_an_async_source_goes_through_stages_and_operators() -> None:
-    stream = gs.stream(_numbers(500)).map(square).keyed(is_odd).pairwise().map(operator.itemgetter(1))
+    stream = (
+        gs.stream(_numbers(500)).map(square).keyed(is_odd).pairwise().map(operator.itemgetter(1))
+    )
     assert asyncio.run(_listed(stream)) == [n * n for n in range(2, 500)]
 
 
@@ -134,23 +148,19 @@ def test_a_run_that_is_left_lets_everything_go() -> None:
 
 
 def test_what_came_before_an_error_is_given_first() -> None:
-    got = []
-    with pytest.raises(ValueError, match="three") as caught:
-        got.extend(gs.stream(range(9)).map(fail_at_three, on="serial").filter(bool))
-    assert caught.value.__notes__ == ["gearshift: item 3 (3) on engine serial"]
-    got = []
-    with pytest.raises(ValueError, match="three"):
-        for item in gs.stream(range(9)).map(fail_at_three, on="threads").map(square):
-            got.append(item)  # noqa: PERF402 - what was got before the error counts
+    _, error = taken(gs.stream(range(9)).map(fail_at_three, on="serial").filter(bool))
+    assert error is not None
+    assert error.__notes__ == ["gearshift: item 3 (3) on engine serial"]
+    got, error = taken(gs.stream(range(9)).map(fail_at_three, on="threads").map(square))
     assert got == [0, 1, 4]
+    assert isinstance(error, ValueError)
 
 
 def test_what_came_before_an_error_of_an_operator_is_given_first() -> None:
-    got = []
-    with pytest.raises(ValueError, match="three"):
-        for item in gs.stream(range(9)).keyed(is_odd).scan(lambda _, n: fail_at_three(n)):
-            got.append(item)  # noqa: PERF402 - the same
+    got, error = taken(gs.stream(range(9)).keyed(is_odd).scan(lambda _, n: fail_at_three(n)))
     assert got == [0, 1, 2]
+    assert isinstance(error, ValueError)
+    assert "three" in str(error)
 
 
 def test_what_a_source_raises_comes_after_its_items() -> None:
@@ -159,11 +169,10 @@ def test_what_a_source_raises_comes_after_its_items() -> None:
         yield 3
         raise OSError("gone")
 
-    got = []
-    with pytest.raises(OSError, match="gone"):
-        for item in gs.stream(broken()).filter(is_odd).map(square, on="threads"):
-            got.append(item)  # noqa: PERF402 - the same
+    got, error = taken(gs.stream(broken()).filter(is_odd).map(square, on="threads"))
     assert got == [1, 9]
+    assert isinstance(error, OSError)
+    assert "gone" in str(error)
 
 
 def test_failures_that_are_returned_pass_filters_in_their_place() -> None:
@@ -185,7 +194,7 @@ def test_skipped_failures_are_counted_and_keys_stay_with_their_items() -> None:
 
 
 @pytest.mark.parametrize("ordered", [True, False])
-def test_keys_stay_with_their_items_through_stages(ordered: bool) -> None:  # noqa: FBT001 - a parameter
+def test_keys_stay_with_their_items_through_stages(ordered: bool) -> None:
     stream = (
         gs.stream(range(500))
         .keyed(lambda n: n % 7)
@@ -292,15 +301,29 @@ def test_a_second_thread_may_go_on_but_not_beside() -> None:
 # Sources
 
 
+def put_all(channel: gs.sources.Channel[int], count: int) -> None:
+    for number in range(count):
+        channel.put(number)
+
+
 @pytest.mark.parametrize("when_full", ["wait", "drop_oldest", "latest"])
 def test_every_item_is_used_or_counted_as_dropped(when_full: Any) -> None:
     channel: gs.sources.Channel[int] = gs.sources.channel(when_full=when_full, buffersize=64)
-    threads = [
-        threading.Thread(target=lambda: [channel.put(n) for n in range(5_000)]) for _ in range(4)
-    ]
-    ending = threading.Thread(target=lambda: [[each.join() for each in threads], channel.close()])
+    threads = [threading.Thread(target=put_all, args=[channel, 5_000]) for _ in range(4)]
+
+    def end() -> None:
+        for each in threads:
+            each.join()
+        channel.close()
+
+    ending = threading.Thread(target=end)
     used = 0
-    with gs.stream(channel).filter(lambda _: True, on="serial").map(square, on="serial").start() as run:
+    with (
+        gs.stream(channel)
+        .filter(lambda _: True, on="serial")
+        .map(square, on="serial")
+        .start() as run
+    ):
         for thread in (*threads, ending):
             thread.start()
         for _ in run:
@@ -315,11 +338,10 @@ def test_what_a_channel_fails_with_is_raised_after_its_items() -> None:
     channel: gs.sources.Channel[int] = gs.sources.channel()
     channel.put_many([1, 2, 3])
     channel.fail(OSError("broken"))
-    got = []
-    with pytest.raises(OSError, match="broken"):
-        for item in gs.stream(channel).map(square).filter(is_odd):
-            got.append(item)  # noqa: PERF402 - what was got before the error counts
+    got, error = taken(gs.stream(channel).map(square).filter(is_odd))
     assert got == [1, 9]
+    assert isinstance(error, OSError)
+    assert "broken" in str(error)
 
 
 def test_an_emitter_tells_from_the_start_of_a_run_on() -> None:
@@ -440,17 +462,17 @@ def test_idle_keys_leave_in_every_part_of_a_chain() -> None:
 @pytest.mark.parametrize(
     ("make", "words"),
     [
-        (lambda: gs.stream(5), "neither an iterable nor a live source"),
-        (lambda: gs.stream(gs.stream([1])), "is a stream already"),
-        (lambda: gs.stream([1], time=3), "time=3"),
-        (lambda: gs.stream([1]).map(3), "fn=3"),
-        (lambda: gs.stream([1]).map(abs, on="nowhere"), "nowhere"),
-        (lambda: gs.stream([1]).map(abs, colour=1), "colour"),
-        (lambda: gs.stream([1]).debounce(-1), "seconds=-1"),
-        (lambda: gs.stream([1]).batch(), "give one of them"),
-        (lambda: gs.stream([1]).keyed(3), "function=3"),
-        (lambda: gs.stream([1]).keyed(abs, idle_seconds=0), "seconds=0"),
-        (lambda: gs.stream([1]).with_key(), "no keys"),
+        (lambda: wrong.stream(5), "neither an iterable nor a live source"),
+        (lambda: wrong.stream(wrong.stream([1])), "is a stream already"),
+        (lambda: wrong.stream([1], time=3), "time=3"),
+        (lambda: wrong.stream([1]).map(3), "fn=3"),
+        (lambda: wrong.stream([1]).map(abs, on="nowhere"), "nowhere"),
+        (lambda: wrong.stream([1]).map(abs, colour=1), "colour"),
+        (lambda: wrong.stream([1]).debounce(-1), "seconds=-1"),
+        (lambda: wrong.stream([1]).batch(), "give one of them"),
+        (lambda: wrong.stream([1]).keyed(3), "function=3"),
+        (lambda: wrong.stream([1]).keyed(abs, idle_seconds=0), "seconds=0"),
+        (lambda: wrong.stream([1]).with_key(), "no keys"),
     ],
 )
 def test_wrong_arguments_are_refused_where_they_are_given(make: Any, words: str) -> None:

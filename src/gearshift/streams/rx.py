@@ -14,6 +14,7 @@ from __future__ import annotations
 import heapq
 import math
 import threading
+from collections import deque
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from gearshift.errors import ChannelClosedError, RunClosedError
@@ -278,12 +279,20 @@ class RxNode:
             self._scheduler.at = max(at, self._scheduler.at)
             pipe = self._pipes.get(key)
             if pipe is None:
-                pipe = self._pipes[key] = _Pipe(self, key)
-                pipe.begin(self._operators, self._scheduler)
+                pipe = self._begin_pipe(key)
             pipe.push(item)
             if self._error is not None:
                 return
         self._advance(math.nextafter(batch.now, -math.inf))
+
+    def _begin_pipe(self, key: Any) -> _Pipe:
+        """Subscribe to a new chain of operators."""
+        pipe = self._pipes[key] = _Pipe(self, key, self._scheduler)
+        try:
+            pipe.begin(self._operators)
+        except Exception as error:
+            self.fail(error)
+        return pipe
 
     def _advance(self, to: float) -> None:
         """Run what is due at that moment or earlier."""
@@ -303,8 +312,7 @@ class RxNode:
             not self._pipes and not self._is_keyed
         ):  # such as `start_with`: it gives something anyway
             self._scheduler.at = max(self._scheduler.at, self._finite_now())
-            self._pipes[None] = _Pipe(self, None)
-            self._pipes[None].begin(self._operators, self._scheduler)
+            self._begin_pipe(None)
         for pipe in list(self._pipes.values()):
             pipe.end(error)
         if not self._pipes and error is not None:
@@ -335,30 +343,29 @@ class RxNode:
 class _Pipe:
     """The operators of one key."""
 
-    def __init__(self, node: RxNode, key: Any) -> None:
+    def __init__(self, node: RxNode, key: Any, scheduler: _Scheduler) -> None:
         self._node = node
         self._key = key
+        self._scheduler = scheduler
         self._subject: Subject[Any] = Subject()
         self.is_over: bool = False
 
-    def begin(
-        self,
-        operators: tuple[Callable[[Observable[Any]], Observable[Any]], ...],
-        scheduler: _Scheduler,
-    ) -> None:
+    def begin(self, operators: tuple[Callable[[Observable[Any]], Observable[Any]], ...]) -> None:
         observable: Observable[Any] = self._subject.pipe(*operators)
         observable.subscribe(
             lambda item: self._node.give(item, self._key),
             self._failed,
             self._completed,
-            scheduler=scheduler,
+            scheduler=self._scheduler,
         )
+        self._scheduler.run_soon()
 
     def push(self, item: Any) -> None:
         if self.is_over:
             return
         try:
             self._subject.on_next(item)
+            self._scheduler.run_soon()
         except Exception as error:  # an operator that does not pass it on by `on_error`
             self._node.fail(error)
 
@@ -370,6 +377,7 @@ class _Pipe:
                 self._subject.on_completed()
             else:
                 self._subject.on_error(error)
+            self._scheduler.run_soon()
         except Exception as raised:
             self._node.fail(raised)
 
@@ -388,6 +396,9 @@ class _Scheduler(PeriodicScheduler):
         super().__init__()
         self.at: float = 0.0
         self._count = 0
+        self._soon: deque[ScheduledItem] = (
+            deque()
+        )  # at once, unlike what is due at this very moment
         self._heap: list[tuple[float, int, ScheduledItem]] = []
 
     @property
@@ -404,16 +415,27 @@ class _Scheduler(PeriodicScheduler):
 
     def advance(self, to: float) -> None:
         """Run what is due until then, each at its time."""
+        self.run_soon()
         while self.due <= to:
             due, _, item = heapq.heappop(self._heap)
             self.at = max(due, self.at)
             item.invoke()
+            self.run_soon()
         if math.isfinite(to):
             self.at = max(to, self.at)
 
+    def run_soon(self) -> None:
+        """Run what was to run at once."""
+        while self._soon:
+            item = self._soon.popleft()
+            if not item.is_cancelled():
+                item.invoke()
+
     def schedule(self, action: Any, state: Any = None) -> DisposableBase:
-        """Have an action run now."""
-        return self._schedule_at(self.at, action, state)
+        """Have an action run as soon as the one that asks for it is over."""
+        item: ScheduledItem = ScheduledItem(self, state, action, self.now)
+        self._soon.append(item)
+        return item.disposable
 
     def schedule_relative(self, duetime: Any, action: Any, state: Any = None) -> DisposableBase:
         """Have an action run after some time."""
