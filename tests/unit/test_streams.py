@@ -231,6 +231,14 @@ def test_a_cancelled_run_of_operators_alone_ends_too() -> None:
     run.close()
 
 
+def test_a_run_that_is_cancelled_before_its_first_item_gives_none() -> None:
+    run = gs.stream(count()).scan(operator.add).start()
+    run.cancel()
+    got, error = taken(run)
+    assert got == []
+    assert isinstance(error, gs.RunCancelledError)
+
+
 def test_a_closed_run_cannot_go_on() -> None:
     run = gs.stream(count()).scan(operator.add).start()
     next(run)

@@ -14,6 +14,7 @@ import os
 import threading
 import time
 from collections import deque
+from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any
 
 from gearshift._run.pump import Action, Step
@@ -65,12 +66,10 @@ class Chain:
         self.window: Iterator[Any] = iter(())
         self.was_tried: bool = False
         self.ending_error: BaseException | None = None
-        self._is_guest = False
         self._last = last
         self._parts = parts
         self._clock = clock
-        self._in_event_time = in_event_time
-        self._setting: Setting | None = None
+        self._setting = Setting(wakeup=self.wakeup, clock=clock, in_event_time=in_event_time)
         self._act: Callable[[], None] | None = None
         self._filenos: Sequence[int] = ()
         self._thread: int | None = None
@@ -79,7 +78,6 @@ class Chain:
         self._ended_at: float | None = None
         self._is_closed = False
         self._is_finished = False
-        self._cancelled_at: float | None = None
         self._given = 0
 
     @property
@@ -127,27 +125,18 @@ class Chain:
 
     def be_guest(self) -> None:
         """Run no stage in the consumer's thread, since it has a loop of its own; before `start`."""
-        self._is_guest = True
+        self._setting.is_guest = True
 
     def start(self, job: Job) -> None:
         """Open the lanes."""
         with interrupts_held():
             self.was_tried = True
-            setting = Setting(
-                wakeup=self.wakeup,
-                clock=self._clock,
-                loop=job.loop,
-                is_guest=self._is_guest,
-                in_event_time=self._in_event_time,
-            )
+            self._setting.loop = job.loop
             try:
-                self._last.start(setting)
+                self._last.start(self._setting)
             except BaseException:
-                for pump in self._parts.pumps:
-                    pump.finish(wait=False)
-                self._close_sources()
+                self.finish(wait=False)
                 raise
-            self._setting = setting
             self._started_at = time.monotonic()
 
     def step(self) -> Step:
@@ -221,8 +210,7 @@ class Chain:
     def cancel(self, grace: float = 0.0) -> None:
         """End the run soon, what runs after `grace` seconds; from any thread or signal handler."""
         error = RunCancelledError("the run was cancelled; what had settled was given out")
-        if self._setting is not None:
-            self._setting.ended_by.append(error)
+        self._setting.ended_by.append(error)
         for pump in self._parts.pumps:
             pump.cancel(grace)
         self.wakeup.set()
@@ -261,9 +249,10 @@ class Chain:
         """Mark the end and let our engines go."""
         if self._ended_at is None:
             self._ended_at = time.monotonic()
-        for pump in self._parts.pumps:
-            pump.finish(wait=wait)
-        self._close_sources()
+        with ExitStack() as ending:  # all of it is done, whatever fails
+            ending.callback(self._close_sources)
+            for pump in reversed(self._parts.pumps):
+                ending.callback(pump.finish, wait=wait)
 
     def _close_sources(self) -> None:
         self._clock.unwatch(self.wakeup)

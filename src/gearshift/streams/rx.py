@@ -49,6 +49,8 @@ if TYPE_CHECKING:
 
 __all__ = ["RxNode", "from_rx", "to_rx"]
 
+ENDING_SECONDS = 5.0  # a thread in an observable that does not come back is left to itself
+
 T = TypeVar("T")
 
 
@@ -117,7 +119,7 @@ class _Subscription:
         if subscription is not None:
             subscription.dispose()
         if threading.current_thread() is not self._thread:
-            self._thread.join()
+            self._thread.join(ENDING_SECONDS)
 
     def _subscribe(self) -> None:
         try:
