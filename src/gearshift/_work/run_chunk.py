@@ -21,6 +21,7 @@ from itertools import islice, repeat
 from types import CoroutineType
 from typing import TYPE_CHECKING, Any
 
+from gearshift._work.callless import calls_nothing
 from gearshift._work.scope import CURRENT, Scope
 from gearshift.facts import Chunk, Fault, Settled
 
@@ -39,7 +40,7 @@ _LONGEST_STRIDE = 256
 class Task:
     """What a worker knows of a job: the function and how to call it."""
 
-    __slots__ = ("call", "coroutine", "function", "seed", "star")
+    __slots__ = ("call", "coroutine", "function", "needs_context", "seed", "star")
 
     def __init__(
         self, function: Callable[..., Any], *, star: bool = False, seed: int | None = None
@@ -49,6 +50,7 @@ class Task:
         self.star: bool = star
         self.seed: int | None = seed
         self.coroutine: bool = is_coroutine_function(function)
+        self.needs_context: bool = not calls_nothing(function)
         self.call: Callable[[Any], Any] = partial(_call_star, function) if star else function
 
 
@@ -173,9 +175,7 @@ class ChunkRun:
         total = len(self.chunk.items)
         stride = total if until == math.inf else 1
         rest = self._rest()
-        outcomes = map(
-            Context.run, map(Context.copy, repeat(self._context)), repeat(self._call), rest
-        )
+        outcomes = self._outcomes(rest)
         started = time.perf_counter()
         try:
             while (done := len(values)) < total:
@@ -203,6 +203,13 @@ class ChunkRun:
         finally:
             del values, rest, outcomes  # for the same reason as in `take`
         return False
+
+    def _outcomes(self, rest: Iterable[Any]) -> Iterable[Any]:
+        """Return what calls the function with each item, each time in a context of its own if it can ask for it."""
+        if not self._task.needs_context:
+            return map(self._call, rest)
+        contexts = map(Context.copy, repeat(self._context))
+        return map(Context.run, contexts, repeat(self._call), rest)
 
     def _rest(self) -> Iterable[Any]:
         """Return the items that have no outcome."""
