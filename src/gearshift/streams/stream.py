@@ -532,7 +532,7 @@ def stream(
     Args:
         source: An iterable, an asynchronous iterable, or a live source of `gs.sources`. An
             iterator can be run once only, as ever.
-        clock: What time it is for operators, such as a `gearshift.testing.VirtualClock`; None
+        clock: What time it is for operators, such as `gearshift.testing.clock.VirtualClock`; None
             means real time.
         time: Tells when an item happened, in seconds; then operators go by that (event time)
             and not by the clock. An item that is late counts as of the time that was reached.
