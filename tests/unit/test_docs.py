@@ -29,6 +29,7 @@ def test_first_example_prints_what_the_readme_says() -> None:
     assert _without_times(done.stdout) == _without_times(shown)
 
 
+@pytest.mark.slow
 def test_stream_prints_what_the_readme_says(capsys: pytest.CaptureFixture[str]) -> None:
     section = README.split("## Items that come by themselves")[1]
     example, shown = re.findall(r"```(?:python|text)\n(.*?)```", section, re.DOTALL)[:2]
