@@ -7,10 +7,19 @@ import pytest
 import gearshift as gs
 from gearshift.jobs.tour.factors import factor
 from gearshift.jobs.tour.pictures import PictureServer
+from gearshift.jobs.tour.racks import has_reactivex
 from gearshift.jobs.tour.stations import Sizes, take_factors, take_pictures, take_tour
 from gearshift.reports.tour_table import Machine
 
-TINY = Sizes(pictures=3, delay_seconds=0.01, numbers=40, job_seconds=0.004, rounds=1)
+TINY = Sizes(
+    pictures=3,
+    delay_seconds=0.01,
+    numbers=40,
+    job_seconds=0.004,
+    rounds=1,
+    events=300,
+    readings=9_000,
+)
 MACHINE = Machine(
     python="3.11.7", implementation="CPython", gil=True, cores=2, system="Linux x86_64"
 )
@@ -20,7 +29,7 @@ MACHINE = Machine(
 def test_every_call_of_the_tour_can_be_pasted() -> None:
     told: list[str] = []
     done = take_tour(TINY, tell=told.append)
-    assert [len(group.rows) for group in done.groups] == [4, 3, 3, 3, 3]
+    assert [len(group.rows) for group in done.groups] == [4, 3, 3, 3, 3, 4, 2 + has_reactivex()]
     assert told
     for group in done.groups:
         assert group.wrong == ()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from dataclasses import replace
 
 import pytest
 from rich.console import Console
@@ -67,6 +68,13 @@ def test_calls_and_setup_stay_whole_and_lines_fit(width: int) -> None:
         assert f"   1.03      1.0x  {call}" in lines
     assert "from gearshift.jobs.tour.pictures import PictureServer, fetch, fetch_async" in lines
     assert max(map(len, lines)) <= width
+
+
+def test_small_numbers_keep_two_digits() -> None:
+    done = tour()
+    row = replace(done.groups[0].rows[0], seconds=0.00871, speedup=0.00524)
+    group = replace(done.groups[0], rows=(row,))
+    assert f" 0.0087   0.0052x  {CALLS[0]}" in shown(80, finished=replace(done, groups=(group,)))
 
 
 def test_narrow_window_loses_no_character_of_a_call() -> None:

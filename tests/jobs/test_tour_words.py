@@ -189,3 +189,10 @@ def test_rounds_that_were_left_out_are_told() -> None:
     assert words.rounds_words(3, 3) == "each the best of 3, measured in turn"
     assert words.rounds_words(2, 3).endswith("more would take too long here")
     assert words.rounds_words(1, 1) == "each measured once"
+
+
+def test_a_rate_has_two_digits_and_its_reason() -> None:
+    assert words.rate_words(100_000, "events", 0.123, "at most 1,024 wait") == (
+        "810,000 events a second: at most 1,024 wait."
+    )
+    assert words.rate_words(50, "readings", 4.0, "slow").startswith("12 readings a second")

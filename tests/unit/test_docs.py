@@ -29,12 +29,23 @@ def test_first_example_prints_what_the_readme_says() -> None:
     assert _without_times(done.stdout) == _without_times(shown)
 
 
+@pytest.mark.slow
+def test_stream_prints_what_the_readme_says(capsys: pytest.CaptureFixture[str]) -> None:
+    section = README.split("## Items that come by themselves")[1]
+    example, shown = re.findall(r"```(?:python|text)\n(.*?)```", section, re.DOTALL)[:2]
+    exec(example, {})  # noqa: S102 - what a reader does
+    assert capsys.readouterr().out == shown
+
+
 @pytest.mark.parametrize(
     "module",
     [
         "gearshift._api.compare",
         "gearshift._api.map",
         "gearshift._work.per_worker",
+        "gearshift.streams.stream",
+        "gearshift.testing.clock",
+        "gearshift.testing.marbles",
         "gearshift.units",
     ],
 )

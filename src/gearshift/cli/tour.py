@@ -18,9 +18,10 @@ _INTERRUPTED = 130  # what a shell reports for a program that Ctrl-C ended
 def tour(*, quick: bool, as_json: bool) -> None:
     """Measure the examples of a book chapter on concurrency, "Speed It Up!", on this machine.
 
-    Ten pictures from a local server, ten thousand numbers to factor, and the GIL made
-    visible: each with the call that was measured, to paste into your own program, and
-    the reason for what it took. Nothing outside this machine is contacted.
+    Ten pictures from a local server, ten thousand numbers to factor, the GIL made
+    visible, events from another thread, and the thermometers of 1,000 racks: each with the
+    call that was measured, to paste into your own program, and the reason for what it took.
+    Nothing outside this machine is contacted.
 
     Exits with 1 if a call gave a wrong result.
     """

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Group", "Machine", "Row", "Tour", "show_tour"]
 
+_SMALL = 0.1  # below it two digits behind the point may be none that matter
 _LEAST_WIDTH = 20  # columns for words: in a narrower window the terminal itself breaks the lines
 
 
@@ -137,12 +138,17 @@ def _machine(machine: Machine) -> str:
 
 def _print_row(console: Console, row: Row) -> None:
     """Print a row: numbers and call, then why and the chapter's figure, beside the numbers."""
-    numbers = f"{row.seconds:>7.2f}  {row.speedup:>7.1f}x  "
+    numbers = f"{_number(row.seconds, 2):>7}  {_number(row.speedup, 1):>7}x  "
     _print(console, row.call, "bold", first=numbers)
     for reason in row.reasons:
         _print(console, reason, first=" " * len(numbers))
     if row.chapter:
         _print(console, f"The chapter: {row.chapter}", "italic", first=" " * len(numbers))
+
+
+def _number(value: float, digits: int) -> str:
+    """Return a number with so many digits behind the point, and a small one with two that matter."""
+    return f"{value:.{digits}f}" if value >= _SMALL else f"{value:.2g}"
 
 
 def _print(console: Console, line: str, style: str = "", *, first: str = "") -> None:

@@ -343,16 +343,22 @@ class Stream(Generic[T]):
         sources where that matters.
 
         Args:
-            *others: Streams, or what `gs.stream` takes; they go by this stream's clock.
+            *others: Streams, or what `gs.stream` takes; they go by this stream's clock, and what is
+                no stream yet by its `time`.
 
         Raises:
-            ValueError: One of the two is keyed and the other is not.
+            ValueError: One of the two is keyed or in event time, and the other is not.
         """
+        clock, time = self._recipe.clock, self._recipe.time
         streams = tuple(
-            each if isinstance(each, Stream) else stream(each, clock=self._recipe.clock)
+            each if isinstance(each, Stream) else stream(each, clock=clock, time=time)
             for each in others
         )
         for each in streams:
+            if (each._recipe.time is None) != (time is None):  # noqa: SLF001 - of our own class
+                raise ValueError(
+                    "merge of a stream in event time and one by the clock: give `time=` to both or to none"
+                )
             if each._recipe.is_keyed != self._recipe.is_keyed:  # noqa: SLF001 - of our own class
                 raise ValueError(
                     "merge of a keyed stream and one that is not: put `keyed` behind the merge, or on both"
@@ -532,7 +538,7 @@ def stream(
     Args:
         source: An iterable, an asynchronous iterable, or a live source of `gs.sources`. An
             iterator can be run once only, as ever.
-        clock: What time it is for operators, such as a `gearshift.testing.VirtualClock`; None
+        clock: What time it is for operators, such as `gearshift.testing.clock.VirtualClock`; None
             means real time.
         time: Tells when an item happened, in seconds; then operators go by that (event time)
             and not by the clock. An item that is late counts as of the time that was reached.

@@ -20,6 +20,7 @@ from gearshift.jobs.tour import words
 from gearshift.jobs.tour.calls import Call, best_of, measure
 from gearshift.jobs.tour.factors import factor, fitting_count, random_numbers, wrong_factors
 from gearshift.jobs.tour.gil import fitting_amount, hashing, spin, waiting
+from gearshift.jobs.tour.models import take_events, take_reactive
 from gearshift.jobs.tour.pictures import PictureServer, fetch, fetch_async, picture
 from gearshift.reports.tour_table import Group, Machine, Row, Tour
 
@@ -45,6 +46,8 @@ class Sizes:
         job_seconds: How long one of the two jobs of a GIL row lasts.
         rounds: How often a GIL row is measured, at most.
         rounds_seconds: After this long no further round of a GIL group begins.
+        events: Events that another thread gives.
+        readings: Readings of thermometers.
     """
 
     pictures: int = 10
@@ -54,10 +57,20 @@ class Sizes:
     job_seconds: float = 0.15
     rounds: int = 3
     rounds_seconds: float = 2.5
+    events: int = 50_000
+    readings: int = 20_000
 
 
 FULL = Sizes()
-QUICK = Sizes(numbers=2_000, factor_seconds=1.0, job_seconds=0.05, rounds=2, rounds_seconds=0.5)
+QUICK = Sizes(
+    numbers=2_000,
+    factor_seconds=1.0,
+    job_seconds=0.05,
+    rounds=2,
+    rounds_seconds=0.5,
+    events=20_000,
+    readings=10_000,
+)
 
 
 def take_tour(sizes: Sizes = FULL, *, tell: Callable[[str], object] = lambda _: None) -> Tour:
@@ -82,6 +95,8 @@ def take_tour(sizes: Sizes = FULL, *, tell: Callable[[str], object] = lambda _: 
         take_pictures(sizes, machine, tell),
         take_factors(sizes, machine, tell),
         *take_gil(sizes, machine, tell),
+        take_events(sizes.events, tell),
+        take_reactive(sizes.readings, tell),
     )
     return Tour(
         machine=machine, quick=sizes == QUICK, groups=groups, seconds=time.perf_counter() - begin

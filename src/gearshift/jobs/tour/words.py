@@ -19,6 +19,7 @@ __all__ = [
     "cut_words",
     "peak_words",
     "process_words",
+    "rate_words",
     "rounds_words",
     "thread_hashing_words",
     "thread_python_words",
@@ -210,6 +211,22 @@ def cut_words(count: int, asked: int, *, of: int, item_seconds: float) -> tuple[
     slow = f"one takes {item_seconds * 1000:.2g} ms here"
     cause = slow if count < asked else "this is the quick tour"
     return (f"{count:,} of the chapter's {of:,} numbers, because {cause}",)
+
+
+def rate_words(count: int, what: str, seconds: float, why: str) -> str:
+    """Say how many a second there were, and what that way costs or keeps.
+
+    Args:
+        count: How many there were.
+        what: Their name, such as "events".
+        seconds: How long they took.
+        why: What follows the rate.
+
+    Returns:
+        A sentence.
+    """
+    rate = float(f"{count / seconds:.2g}")  # the noise is larger than a third digit
+    return f"{rate:,.0f} {what} a second: {why}."
 
 
 def rounds_words(made: int, asked: int) -> str:
