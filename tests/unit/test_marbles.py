@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING, Any
+
 import pytest
 
 from gearshift.streams.operators.distinct import Distinct
 from gearshift.streams.operators.rate import Debounce
 from gearshift.testing.marbles import ERROR, Event, parse_marbles, run_marbles
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    import gearshift as gs
 
 
 def test_a_sign_is_a_frame() -> None:
@@ -92,3 +99,32 @@ def test_nothing_comes_after_an_error() -> None:
 
     assert run_marbles([Distinct(fails)], "-a-b|") == parse_marbles("-#")
     assert run_marbles([Distinct(fails)], "-a-b|", event_time=True) == parse_marbles("---#")
+
+
+CHAINS: dict[str, tuple[Callable[[gs.Stream[Any]], gs.Stream[Any]], str, str]] = {
+    "operators": (lambda stream: stream.debounce(2), "ab----c|", "---b---(c|)"),
+    "a stage between": (
+        lambda stream: stream.map(str.upper, on="serial").throttle(3),
+        "abcd-e-|",
+        "A--D---|",
+    ),
+    "an error": (lambda stream: stream.filter(str.islower, on="threads"), "aB-#", "a--#"),
+    "merge": (lambda stream: stream.merge(["z"]), "-a-|", "za-|"),
+    "no end": (lambda stream: stream.debounce(2), "a", "--a"),
+    "time goes on after the last item": (
+        lambda stream: stream.hold_for(5, bool),
+        "a--------|",
+        "-----a---|",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", CHAINS)
+def test_a_chain_of_a_stream_is_run_in_no_time(name: str) -> None:
+    chain, source, expected = CHAINS[name]
+    assert run_marbles(chain, source) == parse_marbles(expected)
+
+
+def test_keys_are_for_chains_too() -> None:
+    got = run_marbles(lambda stream: stream.throttle(4), "aA-bB--|", keyed=str.isupper)
+    assert got == parse_marbles("aA-----|")

@@ -158,6 +158,8 @@ def test_what_came_before_an_error_is_given_first() -> None:
 
 def test_what_came_before_an_error_of_an_operator_is_given_first() -> None:
     got, error = taken(gs.stream(range(9)).keyed(is_odd).scan(lambda _, n: fail_at_three(n)))
+    assert error is not None
+    assert error.__notes__ == ["gearshift: in the stream's operator scan"]
     assert got == [0, 1, 2]
     assert isinstance(error, ValueError)
     assert "three" in str(error)
@@ -472,6 +474,7 @@ def test_idle_keys_leave_in_every_part_of_a_chain() -> None:
     [
         (lambda: wrong.stream(5), "neither an iterable nor a live source"),
         (lambda: wrong.stream(wrong.stream([1])), "is a stream already"),
+        (lambda: wrong.stream(gs.sources.emitter()), "which of its events"),
         (lambda: wrong.stream([1], time=3), "time=3"),
         (lambda: wrong.stream([1]).map(3), "fn=3"),
         (lambda: wrong.stream([1]).map(abs, on="nowhere"), "nowhere"),
@@ -486,6 +489,13 @@ def test_idle_keys_leave_in_every_part_of_a_chain() -> None:
 def test_wrong_arguments_are_refused_where_they_are_given(make: Any, words: str) -> None:
     with pytest.raises((TypeError, ValueError), match=words):
         make()
+
+
+def test_a_stream_says_what_it_is_made_of() -> None:
+    stream = (
+        gs.stream([1]).keyed(is_odd).filter(is_odd).batch(3).merge(gs.stream([2]).keyed(is_odd))
+    )
+    assert repr(stream) == "<gearshift.Stream of list.keyed().filter(is_odd).batch().merge()>"
 
 
 def test_each_calls_in_this_thread_and_reports() -> None:

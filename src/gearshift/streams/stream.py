@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar, Unpack, overload
 
 from gearshift._api.map import Options, check_task, make_pump, make_source, run_map
 from gearshift._run.run import Run
+from gearshift._work.run_chunk import name_of
 from gearshift.engines.base import Job
 from gearshift.streams.chain import Chain
 from gearshift.streams.clock import RealClock
@@ -30,6 +31,7 @@ from gearshift.streams.operators.scan import MISSING, Pairwise, Scan
 from gearshift.streams.operators.stale import StaleAfter
 from gearshift.streams.parts import Parts
 from gearshift.streams.sources.base import LiveSource
+from gearshift.streams.sources.emitter import Emitter
 from gearshift.streams.stage import Kind, Link, Stage, listed
 
 if TYPE_CHECKING:
@@ -112,6 +114,11 @@ class Stream(Generic[T]):
     def __init__(self, recipe: _Recipe) -> None:
         """Hold the recipe; `gs.stream` makes streams."""
         self._recipe = recipe
+
+    def __repr__(self) -> str:
+        """Say what it is made of."""
+        steps = "".join(f".{_name_of(step)}" for step in self._recipe.steps)
+        return f"<gearshift.Stream of {type(self._recipe.source).__qualname__}{steps}>"
 
     # Stages
 
@@ -553,6 +560,8 @@ def stream(
     """
     if isinstance(source, Stream):
         raise TypeError("source is a stream already: go on with its methods, or merge it")
+    if isinstance(source, Emitter):
+        raise TypeError("source is an emitter: say which of its events, as in emitter.on('name')")
     if not isinstance(source, LiveSource | Iterable | AsyncIterable) or isinstance(source, type):
         raise TypeError(
             f"source={source!r} is neither an iterable nor a live source, such as gs.sources.channel()"
@@ -560,6 +569,15 @@ def stream(
     if time is not None and not callable(time):
         raise TypeError(f"time={time!r} is not a function that tells when an item happened")
     return Stream(_Recipe(source, clock, time))
+
+
+def _name_of(step: _Step) -> str:
+    """Write a step as it was called, about."""
+    if isinstance(step, _StageStep):
+        return f"{step.kind}({name_of(step.function)})"
+    if isinstance(step, _OperatorStep):
+        return f"{step.make().name}()"
+    return "rx()" if isinstance(step, _RxStep) else "merge()"
 
 
 def _inlet(source: Any, parts: Parts) -> Node:

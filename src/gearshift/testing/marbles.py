@@ -7,7 +7,7 @@
     a 9s b             b at 10: a time between spaces lets so much pass
 
 The notation is that of RxJS's TestScheduler. A character is a frame, of one second by
-default; other spaces mean nothing. Reading diagrams, driving operators and comparing
+default; other spaces mean nothing. Reading diagrams, driving what is tested and comparing
 stand apart, so that what drives is the only part that knows what is tested.
 """
 
@@ -15,17 +15,23 @@ from __future__ import annotations
 
 import math
 import re
+from collections import deque
 from itertools import groupby
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from gearshift.streams.batch import Batch
 from gearshift.streams.operators.keyed import Keyed
 from gearshift.streams.operators.pipeline import Pipeline
+from gearshift.streams.stream import stream
+from gearshift.testing.clock import VirtualClock
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
+    from gearshift.engines.base import Wakeup
     from gearshift.streams.operators.base import Operator
+    from gearshift.streams.sources.base import Clock, Feed
+    from gearshift.streams.stream import Stream
 
 __all__ = ["ERROR", "Event", "MarbleError", "parse_marbles", "run_marbles"]
 
@@ -132,7 +138,7 @@ def _frames(diagram: str, frame_seconds: float) -> Iterator[tuple[float, str]]:
 
 
 def run_marbles(
-    operators: Sequence[Operator],
+    chain: Callable[[Stream[Any]], Stream[Any]] | Sequence[Operator],
     source: str,
     values: Mapping[str, Any] | None = None,
     *,
@@ -141,18 +147,20 @@ def run_marbles(
     frame_seconds: float = 1.0,
     event_time: bool = False,
 ) -> list[Event]:
-    """Put a diagram through operators, as a run of a stream would.
+    """Put a diagram through a chain of a stream, in no time.
 
     Args:
-        operators: The operators, the first one first; they are used up.
+        chain: What is tested, such as `lambda stream: stream.debounce(3)`: it is given a stream of
+            the diagram that goes by a virtual clock. Or operators, the first one first, which
+            are used up.
         source: The diagram of what comes in.
         values: The item that a character stands for; one without stands for itself.
         keyed: Returns the key of an item.
         error: What `#` stands for.
         frame_seconds: How long a frame is.
         event_time: False lets a clock go from moment to moment, as it does live; True
-            gives all items at once, with their times, as from a file. Nobody sees then
-            when a function raised: its error is put at the time of the last item.
+            (operators only) gives all items at once, with their times, as from a file. Nobody
+            sees then when a function raised: its error is put at the time of the last item.
 
     Returns:
         What comes out, to be compared with `parse_marbles` of what is expected.
@@ -161,11 +169,15 @@ def run_marbles(
         ValueError: The diagram makes no sense.
 
     Example:
-        >>> from gearshift.streams.operators.scan import Pairwise
-        >>> run_marbles([Pairwise()], "a-b-|") == parse_marbles("--x-|", {"x": ("a", "b")})
+        >>> run_marbles(lambda stream: stream.debounce(2), "ab----c|") == parse_marbles("---b---(c|)")
         True
     """
     events = parse_marbles(source, values, error=error, frame_seconds=frame_seconds)
+    if callable(chain):
+        if event_time:
+            raise ValueError("event_time=True beside a chain of a stream: give operators")
+        return list(_run_stream(chain, events, keyed))
+    operators = chain
     pipeline = Pipeline([*([] if keyed is None else [Keyed(keyed)]), *operators])
     given: list[Event] = []
     for event in _drive(pipeline, events, event_time=event_time):
@@ -173,6 +185,81 @@ def run_marbles(
         if event.kind != "item":
             break
     return given
+
+
+def _run_stream(
+    chain: Callable[[Stream[Any]], Stream[Any]],
+    events: Sequence[Event],
+    keyed: Callable[[Any], Any] | None,
+) -> Iterator[Event]:
+    """Yield what a chain gives for a source."""
+    clock = _MarbleClock(autojump=True)
+    source = stream(_Diagram(events), clock=clock)
+    if keyed is not None:
+        source = source.keyed(keyed)
+    with chain(source).start() as run:
+        try:
+            for item in run:
+                yield Event(round(clock.now(), _DIGITS), "item", item)
+        except _QuietError:
+            return
+        except Exception as error:
+            if error in (event.value for event in events):
+                error.__traceback__ = None  # `ERROR` outlives the run, which its frames would keep
+            yield Event(round(clock.now(), _DIGITS), "error", error)
+        else:
+            yield Event(round(clock.now(), _DIGITS), "end")
+
+
+class _QuietError(Exception):
+    """Nothing would ever happen any more: the diagram has no end."""
+
+
+class _MarbleClock(VirtualClock):
+    """A clock that jumps, and says when there is nowhere to jump to."""
+
+    def idle(self, due: float) -> bool:
+        if due == math.inf:
+            raise _QuietError
+        return super().idle(due)
+
+
+class _Diagram:
+    """Events as a live source; it is its own feed, since it is run once."""
+
+    dropped: int = 0
+
+    def __init__(self, events: Sequence[Event]) -> None:
+        self._events = deque(events)
+        self.is_over: bool = False
+
+    def open(self, wakeup: Wakeup, clock: Clock) -> Feed:
+        del wakeup, clock
+        return self
+
+    @property
+    def due(self) -> float:
+        return self._events[0].at if self._events else math.inf
+
+    def take(self, count: int, now: float) -> Batch | None:
+        del count  # a diagram is short
+        items: list[Any] = []
+        while self._events and self._events[0].at <= now and self._events[0].kind == "item":
+            items.append(self._events.popleft().value)
+        if items:
+            return Batch(items, now=now)
+        if self._events and self._events[0].at <= now:
+            end = self._events.popleft()
+            self.is_over = True
+            if end.kind == "error":
+                raise end.value
+        return None
+
+    def filenos(self) -> Sequence[int]:
+        return ()
+
+    def close(self) -> None:
+        """Do nothing."""
 
 
 def _drive(pipeline: Pipeline, events: Sequence[Event], *, event_time: bool) -> Iterator[Event]:

@@ -31,7 +31,13 @@ __all__ = ["Operator", "Plain", "Timers"]
 
 
 class Operator(Protocol):
-    """One operator in one run of a stream; it keeps what it must know of each key."""
+    """One operator in one run of a stream; it keeps what it must know of each key.
+
+    Attributes:
+        name: The method of `Stream` that it belongs to.
+    """
+
+    name: str
 
     @property
     def due(self) -> float:
@@ -68,6 +74,8 @@ class Plain:
     """An operator without timers, and with nothing held back; the others say what they have."""
 
     __slots__ = ()
+
+    name: str
 
     @property
     def due(self) -> float:

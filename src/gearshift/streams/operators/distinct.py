@@ -20,6 +20,7 @@ __all__ = ["Distinct", "DistinctUntilChanged"]
 class Distinct(Plain):
     """Give each item that was not seen before, for each key on its own."""
 
+    name: str = "distinct"
     __slots__ = ("_by", "_most", "_seen")
 
     def __init__(self, key: Callable[[Any], Any] | None = None, *, most: int | None = None) -> None:
@@ -89,6 +90,7 @@ class Distinct(Plain):
 class DistinctUntilChanged(Plain):
     """Give each item that is not equal to the one before it, for each key on its own."""
 
+    name: str = "distinct_until_changed"
     __slots__ = ("_by", "_last")
 
     def __init__(self, key: Callable[[Any], Any] | None = None) -> None:

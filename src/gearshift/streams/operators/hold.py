@@ -25,6 +25,7 @@ class HoldFor(Plain):
     ends with an item for which the predicate is false. Each key has its own.
     """
 
+    name: str = "hold_for"
     __slots__ = ("_predicate", "_seconds", "_stretches", "_timers")
 
     def __init__(self, seconds: float, predicate: Callable[[Any], object]) -> None:

@@ -28,6 +28,7 @@ _LOOKS = 4  # in `seconds`: so a key leaves up to a quarter late, and costs a lo
 class Keyed(Plain):
     """Set the key of each item, in place of an earlier one."""
 
+    name: str = "keyed"
     __slots__ = ("_function",)
 
     def __init__(self, function: Callable[[Any], Any]) -> None:
@@ -60,6 +61,7 @@ class Keyed(Plain):
 class WithKey(Plain):
     """Give `(key, item)`; without `keyed` the key is None."""
 
+    name: str = "with_key"
     __slots__ = ()
 
     def feed(self, batch: Batch, out: Batch) -> None:
@@ -75,6 +77,7 @@ class ForgetIdle(Plain):
         idle: The keys that the last `tick` found idle.
     """
 
+    name: str = "keyed"
     __slots__ = ("_due", "_seconds", "_seen", "idle")
 
     def __init__(self, seconds: float) -> None:

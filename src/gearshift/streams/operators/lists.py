@@ -17,6 +17,7 @@ __all__ = ["BatchItems", "Window"]
 class BatchItems(Plain):
     """Give lists of at most `size` items, each at the latest `seconds` after its first item."""
 
+    name: str = "batch"
     __slots__ = ("_open", "_seconds", "_size", "_timers")
 
     def __init__(self, size: int | None = None, seconds: float | None = None) -> None:
@@ -98,6 +99,7 @@ class Window(Plain):
     with the minutes. All keys have the same ones, each with a list of its own.
     """
 
+    name: str = "window"
     __slots__ = ("_lists", "_over", "_seconds")
 
     def __init__(self, seconds: float) -> None:

@@ -20,6 +20,7 @@ from __future__ import annotations
 
 import math
 from bisect import bisect_right
+from contextlib import suppress
 from itertools import accumulate
 from typing import TYPE_CHECKING, Any
 
@@ -199,6 +200,8 @@ class Pipeline:
                 if not failed:
                     then(operator, out)
             except Exception as error:
+                with suppress(Exception):  # an exception may refuse notes
+                    error.add_note(f"gearshift: in the stream's operator {operator.name}")
                 self.error = error  # one further down is of an earlier item, so it comes first
                 failed = True
             batch = out

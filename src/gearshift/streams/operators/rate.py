@@ -18,6 +18,7 @@ __all__ = ["Debounce", "Throttle"]
 class Debounce(Plain):
     """Give an item when `seconds` passed without another, for each key on its own."""
 
+    name: str = "debounce"
     __slots__ = ("_pending", "_seconds", "_timers")
 
     def __init__(self, seconds: float) -> None:
@@ -75,6 +76,7 @@ class Debounce(Plain):
 class Throttle(Plain):
     """Give an item, then none for `seconds`, for each key on its own."""
 
+    name: str = "throttle"
     __slots__ = ("_open_at", "_seconds")
 
     def __init__(self, seconds: float) -> None:

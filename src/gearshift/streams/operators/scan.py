@@ -31,6 +31,7 @@ MISSING: Any = _Missing()
 class Scan(Plain):
     """Give every accumulated value: `function(value so far, item)`, for each key on its own."""
 
+    name: str = "scan"
     __slots__ = ("_function", "_seed", "_values")
 
     def __init__(self, function: Callable[[Any, Any], Any], seed: Any = MISSING) -> None:
@@ -73,6 +74,7 @@ class Scan(Plain):
 class Pairwise(Plain):
     """Give `(previous, item)` from the second item on, for each key on its own."""
 
+    name: str = "pairwise"
     __slots__ = ("_previous",)
 
     def __init__(self) -> None:

@@ -33,6 +33,7 @@ class Stale:
 class StaleAfter(Plain):
     """Give every item, and a `Stale` once `seconds` passed without another, for each key on its own."""
 
+    name: str = "stale"
     __slots__ = ("_last", "_seconds", "_timers")
 
     def __init__(self, seconds: float) -> None:
