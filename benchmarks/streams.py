@@ -259,6 +259,7 @@ def measure_keyed(size: Size) -> list[Row]:
         "reactivex": Candidate(_keyed_reactivex, needs="reactivex"),
         "streamz": Candidate(_keyed_streamz, needs="streamz"),
         "bytewax": Candidate(_keyed_bytewax, needs="bytewax"),
+        "plain loop that calls the functions": Candidate(_keyed_calls),
         "plain loop": Candidate(_keyed_plain),
     }
     return _rates(
@@ -288,6 +289,22 @@ def _keyed_plain(items: Sequence[Reading]) -> list[Reading]:
         if levels.get(rack) is not level:
             levels[rack] = level
             changes.append((rack, mean))
+    return changes
+
+
+def _keyed_calls(items: Sequence[Reading]) -> list[Reading]:
+    means: dict[str, Reading] = {}
+    levels: dict[str, bool] = {}
+    changes = []
+    for reading in items:
+        rack = rack_of(reading)
+        mean = means.get(rack)
+        mean = reading if mean is None else smooth(mean, reading)
+        means[rack] = mean
+        level = is_over(mean)
+        if levels.get(rack) is not level:
+            levels[rack] = level
+            changes.append(mean)
     return changes
 
 
