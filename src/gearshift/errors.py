@@ -9,8 +9,11 @@ from __future__ import annotations
 
 from concurrent.futures import BrokenExecutor
 from pickle import PicklingError
+from queue import Full
 
 __all__ = [
+    "ChannelClosedError",
+    "ChannelFullError",
     "GearshiftError",
     "JournalError",
     "JournalInUseError",
@@ -84,3 +87,11 @@ class JournalMismatchError(JournalError, ValueError):
 
 class JournalInUseError(JournalError):
     """Another program, or another run of this one, writes the journal."""
+
+
+class ChannelClosedError(GearshiftError, RuntimeError):
+    """A channel takes no more: it was closed or failed, or it is full and its run has ended."""
+
+
+class ChannelFullError(GearshiftError, Full):
+    """A channel is full, and this `put` may not wait until there is room."""
