@@ -6,10 +6,14 @@ Nothing here waits: between two turns the host's loop runs, and tells when there
 (where it can watch descriptors) or is asked again after 10 ms. A handler may run the
 host's loop itself, as turtle's animations do; a turn inside of a turn does nothing, so
 values reach the handlers one after another.
+
+Invariant: once the run is closed, by whomever, no handler is called and nothing is watched:
+Tk's loop would spin on a descriptor that is closed by then.
 """
 
 from __future__ import annotations
 
+import threading
 import time
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -79,9 +83,16 @@ class Guest:
         self._on_completed = on_completed
         self._is_inside = False
         self._is_over = False
+        self._thread = threading.get_ident()
         self._turns = 0  # a call-back that was asked for before the last turn does nothing
-        host.when_gone(self._leave)
+        host.when_gone(run.close)  # nobody would call back any more
         self._ask(0.0)
+
+    def leave(self) -> None:
+        """Take note that the run is being closed."""
+        self._is_over = True
+        if threading.get_ident() == self._thread:  # a loop is told nothing from another thread
+            self._host.unwatch()
 
     def _ask(self, seconds: float) -> None:
         """Ask for a turn."""
@@ -96,7 +107,10 @@ class Guest:
 
     def _go_on(self) -> None:
         """Do what there is to do, for about `TURN_SECONDS`."""
-        if self._is_inside or self._is_over:
+        if self._is_inside:
+            return
+        if self._is_over:  # closed by another thread
+            self._host.unwatch()
             return
         self._host.unwatch()
         self._is_inside = True
@@ -116,6 +130,8 @@ class Guest:
         while True:
             for value in mover.window:
                 self._on_next(value)
+                if self._is_over:  # it closed the run, or the window
+                    return
                 if time.monotonic() >= until:
                     self._ask(0.0)
                     return
@@ -160,13 +176,6 @@ class Guest:
         else:
             self._mover.ending_error = None
             raise error
-
-    def _leave(self) -> None:
-        """End with the host: nobody would call back any more."""
-        if not self._is_over:
-            self._is_over = True
-            self._host.unwatch()
-            self._run.close()
 
 
 class _FunctionHost:
