@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import click
 
 from gearshift.cli.problems import WrongUse
+
+if TYPE_CHECKING:
+    from gearshift.jobs.turtle import Standing
 
 __all__ = ["turtle"]
 
@@ -29,14 +34,23 @@ def turtle(*, speed: int, width: int, height: int, is_printed: bool) -> None:
 
     Exits with 2 if no window can be opened, for want of a display or of tkinter.
     """
-    from gearshift.jobs.turtle import NoWindowError, drive
-
-    try:
-        standing = drive(speed=speed, width=width, height=height)
-    except NoWindowError as error:
-        raise WrongUse(str(error)) from None
+    standing = _drive(speed, width, height)
     if is_printed:
         import dataclasses
         import json
 
         click.echo(json.dumps(dataclasses.asdict(standing)))
+
+
+def _drive(speed: int, width: int, height: int) -> Standing:
+    """Open the window, and wait until it is closed.
+
+    Raises:
+        WrongUse: It cannot be opened.
+    """
+    from gearshift.jobs.turtle import NoWindowError, drive
+
+    try:
+        return drive(speed=speed, width=width, height=height)
+    except NoWindowError as error:
+        raise WrongUse(str(error)) from None

@@ -83,7 +83,7 @@ class Ride:
         }
         window.title(TITLE)
         keys = gs.sources.keys(window, *self._handlers)
-        self._keys = gs.stream(keys).guest(window, self._press, on_completed=self.leave)
+        self._keys = gs.stream(keys).guest(window, self._press)
 
     @property
     def standing(self) -> Standing:
@@ -173,17 +173,19 @@ def drive(*, speed: int = 3, width: int = 800, height: int = 600) -> Standing:
     try:
         canvas = ScrolledCanvas(window, width=width, height=height, canvwidth=400, canvheight=300)
         canvas.pack(expand=True, fill="both")
-        TurtleScreen._RUNNING = True  # noqa: SLF001 - else the first move after a `turtle.bye()` raises
+        # turtle keeps for all screens whether one was closed; the next one's first move then raises.
+        setattr(TurtleScreen, "_RUNNING", True)  # noqa: B010 - typeshed does not know it
         screen = TurtleScreen(canvas)
         screen.bgcolor("light blue")
-        pen = RawTurtle(screen)
+        pen = RawTurtle(
+            screen
+        )  # turtle keeps the screen: no other thread can be the one to free Tk
         pen.speed(speed)
         ride = Ride(window, pen, numbers_to_factor())
         _run(window, ride)
-        RawTurtle.screens.remove(screen)  # turtle would keep it for ever
         return ride.standing
     finally:
-        _destroy(window)
+        window.destroy()
 
 
 def _open_window() -> Any:
@@ -214,7 +216,6 @@ def _run(window: Any, ride: Ride) -> None:
     Raises:
         BaseException: What ended the ride.
     """
-    import tkinter as tk
 
     def look() -> None:
         window.after(INTERRUPT_MS, look)
@@ -229,21 +230,5 @@ def _run(window: Any, ride: Ride) -> None:
         ride.fail(error)
     finally:
         ride.close()
-    if ride.error is not None and not (isinstance(ride.error, tk.TclError) and _is_gone(window)):
+    if ride.error is not None:
         raise ride.error
-
-
-def _is_gone(window: Any) -> bool:
-    """Whether somebody took the window away; then the move that was under way cannot end."""
-    import tkinter as tk
-
-    try:
-        return not window.winfo_exists()
-    except tk.TclError:
-        return True
-
-
-def _destroy(window: Any) -> None:
-    """Let go of the window, if it is still there."""
-    if not _is_gone(window):
-        window.destroy()
