@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import threading
 from typing import TYPE_CHECKING, Any
 
@@ -34,12 +35,19 @@ class Widget(Schedule):
     def __init__(self) -> None:
         super().__init__()
         self.tk = self
+        self.timers: list[Callable[[], None]] = []
         self.watched: dict[int, Callable[[int, int], None]] = {}
         self.destroyed: list[Callable[[Any], None]] = []
         self.widget = self  # it is the event of its own end, too
 
-    def after(self, _milliseconds: int, callback: Callable[[], None]) -> None:
+    def after(self, _milliseconds: int, callback: Callable[[], None]) -> str:
         self(0.0, callback)
+        self.timers.append(callback)
+        return str(len(self.timers) - 1)
+
+    def after_cancel(self, name: str) -> None:
+        if (callback := self.timers[int(name)]) in self.waiting:
+            self.waiting.remove(callback)
 
     def bind(self, _sequence: str, callback: Callable[[Any], None], add: str) -> None:
         self.destroyed.append(callback)
@@ -66,6 +74,28 @@ def test_close_watches_nothing_any_more() -> None:
     assert not widget.watched
     widget.turn()
     assert heard == []
+
+
+def test_close_leaves_no_timer_behind() -> None:
+    widget, heard = Widget(), list[object]()
+    run = gs.stream([1, 2, 3]).guest(widget, heard.append)
+    assert len(widget.waiting) == 1
+    run.close()
+    assert widget.waiting == []
+
+
+def test_close_leaves_no_timer_in_an_asyncio_loop() -> None:
+    async def main() -> None:
+        loop = asyncio.get_running_loop()
+        heard = asyncio.Event()
+        channel: Any = gs.sources.channel()
+        run = gs.stream(channel).guest(loop, lambda _: heard.set())
+        channel.put(1)
+        await heard.wait()
+        run.close()
+        assert not [timer for timer in loop._scheduled if not timer.cancelled()]  # type: ignore[attr-defined]
+
+    asyncio.run(main())
 
 
 def test_end_of_the_window_watches_nothing_any_more() -> None:

@@ -47,6 +47,10 @@ class Host(Protocol):
         """Watch none of them any more."""
         ...
 
+    def leave(self) -> None:
+        """Call back no more, where that can be had."""
+        ...
+
     def when_gone(self, callback: Callable[[], None]) -> None:
         """Call back when the loop is about to end, where that is known."""
         ...
@@ -92,7 +96,7 @@ class Guest:
         """Take note that the run is being closed."""
         self._is_over = True
         if threading.get_ident() == self._thread:  # a loop is told nothing from another thread
-            self._host.unwatch()
+            self._host.leave()
 
     def _ask(self, seconds: float) -> None:
         """Ask for a turn."""
@@ -194,6 +198,9 @@ class _FunctionHost:
     def unwatch(self) -> None:
         pass
 
+    def leave(self) -> None:
+        pass
+
     def when_gone(self, callback: Callable[[], None]) -> None:
         pass
 
@@ -204,9 +211,11 @@ class _TkHost:
     def __init__(self, widget: Any) -> None:
         self._widget = widget
         self._watched: list[int] = []
+        self._timer: str | None = None
 
     def call_later(self, seconds: float, callback: Callable[[], None]) -> None:
-        self._widget.after(int(1000 * seconds), callback)
+        self._cancel()
+        self._timer = self._widget.after(int(1000 * seconds), callback)
 
     def watch(self, filenos: Sequence[int], callback: Callable[[], None]) -> bool:
         create = getattr(self._widget.tk, "createfilehandler", None)
@@ -222,6 +231,16 @@ class _TkHost:
         for fd in watched:
             self._widget.tk.deletefilehandler(fd)
 
+    def leave(self) -> None:
+        self.unwatch()
+        self._cancel()
+
+    def _cancel(self) -> None:
+        # One that outlives its window is an error on stderr, in the next window's loop.
+        if self._timer is not None:
+            timer, self._timer = self._timer, None
+            self._widget.after_cancel(timer)
+
     def when_gone(self, callback: Callable[[], None]) -> None:
         def gone(event: Any) -> None:
             if event.widget is self._widget:
@@ -236,9 +255,11 @@ class _AsyncioHost:
     def __init__(self, loop: Any) -> None:
         self._loop = loop
         self._watched: list[int] = []
+        self._timer: Any = None
 
     def call_later(self, seconds: float, callback: Callable[[], None]) -> None:
-        self._loop.call_later(seconds, callback)
+        self._cancel()
+        self._timer = self._loop.call_later(seconds, callback)
 
     def watch(self, filenos: Sequence[int], callback: Callable[[], None]) -> bool:
         for fd in filenos:
@@ -250,6 +271,15 @@ class _AsyncioHost:
         watched, self._watched = self._watched, []
         for fd in watched:
             self._loop.remove_reader(fd)
+
+    def leave(self) -> None:
+        self.unwatch()
+        self._cancel()
+
+    def _cancel(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
 
     def when_gone(self, callback: Callable[[], None]) -> None:
         pass
