@@ -216,9 +216,11 @@ def _run(window: Any, ride: Ride) -> None:
     Raises:
         BaseException: What ended the ride.
     """
+    timer = ""
 
     def look() -> None:
-        window.after(INTERRUPT_MS, look)
+        nonlocal timer
+        timer = window.after(INTERRUPT_MS, look)
 
     # Tk would print the traceback and go on, also with Ctrl-C.
     window.report_callback_exception = lambda _kind, error, _traceback: ride.fail(error)
@@ -229,6 +231,7 @@ def _run(window: Any, ride: Ride) -> None:
     except BaseException as error:
         ride.fail(error)
     finally:
+        window.after_cancel(timer)
         ride.close()
     if ride.error is not None:
         raise ride.error
