@@ -466,10 +466,7 @@ class ClientMessage(ctypes.Structure):
 
 def ask_to_close(display: str, window: int) -> None:
     """Send WM_DELETE_WINDOW, for which xdotool has no command before 2021."""
-    library = find_library("X11")
-    if library is None:
-        pytest.skip("there is no libX11 to close the window with")
-    x11 = ctypes.CDLL(library)
+    x11 = ctypes.CDLL(find_library("X11") or "libX11.so.6")  # which Tk itself needs
     x11.XOpenDisplay.restype = ctypes.c_void_p
     x11.XInternAtom.restype = ctypes.c_ulong
     server = ctypes.c_void_p(x11.XOpenDisplay(display.encode()))
@@ -584,6 +581,8 @@ def test_closing_in_the_middle_of_moves_ends_it(start: Callable[..., Program]) -
 @on_display
 def test_picture_has_a_line_on_light_blue(start: Callable[..., Program], display: Display) -> None:
     grab = pytest.importorskip("PIL.ImageGrab")
+    if not pytest.importorskip("PIL.features").check("xcb"):
+        pytest.skip("this Pillow cannot take a picture of a display: it has no xcb")
     with start("--speed", "0", "--width", "600", "--height", "400") as program:
         program.press("Up", "Left", "Up", "p")
         program.wait_for_title("of 400")
@@ -610,3 +609,71 @@ def test_window_opens_again_in_one_process(display: Display) -> None:
         program.find_window()
         program.press("Up", "Up", "q")
         assert program.end() == (0, "[50.0, 100.0]\n", "")
+
+
+# The page
+
+
+# What xdotool does, but for the way over the display: all keys are there before the first is handled.
+AT_ONCE = """
+canvas = screen.getcanvas()
+canvas.focus_force()
+canvas.update()
+for key in {keys}:
+    canvas.event_generate(f"<KeyPress-{{key}}>", when="tail")
+    canvas.event_generate(f"<KeyRelease-{{key}}>", when="tail")
+canvas.update()
+"""
+
+
+@pytest.fixture
+def page(tmp_path: Path) -> Path:
+    """Return the folder with the files of the how-to."""
+    for text in re.findall(r"^```python\n(.*?)^```$", PAGE.read_text(), re.DOTALL | re.MULTILINE):
+        (tmp_path / text.splitlines()[0].removeprefix("# file: ")).write_text(text)
+    return tmp_path
+
+
+@on_display
+def test_naive_program_of_the_page_ends_at_the_wrong_place(display: Display, page: Path) -> None:
+    program = (page / "naive.py").read_text()
+    (page / "driven.py").write_text(
+        program.replace("screen.mainloop()", AT_ONCE.format(keys=TWENTY))
+    )
+    done = subprocess.run(
+        [sys.executable, "driven.py"],
+        cwd=page,
+        env=display.environ,
+        check=True,
+        capture_output=True,
+        text=True,
+        timeout=SECONDS,
+    )
+    assert done.stderr == ""
+    x, y, heading = places(done.stdout)
+    assert (x, y) != (THERE["x"], THERE["y"])
+    assert heading != HEADING
+
+
+@on_display
+def test_stream_program_of_the_page_ends_at_the_right_place(display: Display, page: Path) -> None:
+    with Program(display, "streamed.py", cwd=page) as program:
+        program.press(*TWENTY, "q")
+        status, out, err = program.end()
+    assert (status, err) == (0, "")
+    assert places(out) == pytest.approx((THERE["x"], THERE["y"], HEADING), abs=0.01)
+
+
+def places(printed: str) -> tuple[float, ...]:
+    return tuple(float(each) for each in re.findall(r"-?[\d.]+", printed))
+
+
+@on_display
+def test_work_of_the_page_is_told_in_the_title(display: Display, page: Path) -> None:
+    lines = (page / "working.py").read_text(), "work(window, abs, range(100))", "screen.mainloop()"
+    program = (page / "streamed.py").read_text()
+    (page / "both.py").write_text(program.replace("screen.mainloop()", "\n".join(lines)))
+    with Program(display, "both.py", cwd=page) as driven:
+        driven.wait_for_title("^Event Handling 101: done$")
+        driven.press("q")
+        assert driven.end()[0] == 0

@@ -7,9 +7,8 @@ Both runs are guests in the window's loop, which is never made wait: keys move t
 turtle while the numbers are factored.
 
 A handler that moves the turtle at once gets the path wrong: turtle's animation runs Tk's
-loop, so the next key's handler begins in the middle of the move. Twenty fast keys bound
-with `onkey` ended at the wrong place 20 times of 20, bound as here 0 of 20
-(docs/how-to/drive-a-window.md).
+loop, so the next key's handler begins in the middle of the move. Of 20 rows of twenty keys,
+33 ms each, `onkey` got 20 wrong and this got 0 (docs/how-to/drive-a-window.md).
 
 Invariant: a key is handled when the one before it has been; after `close` nothing runs.
 """
