@@ -25,6 +25,8 @@ if TYPE_CHECKING:
     from gearshift._work.seeds import item_seed as item_seed
     from gearshift._work.shared import Shared as Shared
     from gearshift._work.shared import shared as shared
+    from gearshift.errors import ChannelClosedError as ChannelClosedError
+    from gearshift.errors import ChannelFullError as ChannelFullError
     from gearshift.errors import GearshiftError as GearshiftError
     from gearshift.errors import JournalError as JournalError
     from gearshift.errors import JournalInUseError as JournalInUseError
@@ -50,6 +52,8 @@ if TYPE_CHECKING:
     from gearshift.plans import Profile as Profile
     from gearshift.plans import Stretch as Stretch
     from gearshift.streams import sources as sources
+    from gearshift.streams.operators.stale import Stale as Stale
+    from gearshift.streams.rx import from_rx as from_rx
     from gearshift.streams.stream import Stream as Stream
     from gearshift.streams.stream import stream as stream
     from gearshift.trials import Comparison as Comparison
@@ -60,6 +64,10 @@ __version__ = "0.1.0"
 _HOMES = {
     "engines": "gearshift.engines",
     "sources": "gearshift.streams.sources",
+    "Stale": "gearshift.streams.operators.stale",
+    "ChannelClosedError": "gearshift.errors",
+    "ChannelFullError": "gearshift.errors",
+    "from_rx": "gearshift.streams.rx",
     "stream": "gearshift.streams.stream",
     "Stream": "gearshift.streams.stream",
     "explain": "gearshift._api.explain",
@@ -105,6 +113,8 @@ _HOMES = {
 }
 
 __all__ = [
+    "ChannelClosedError",
+    "ChannelFullError",
     "Comparison",
     "DownloadError",
     "DownloadRecord",
@@ -130,6 +140,7 @@ __all__ = [
     "RunCancelledError",
     "RunClosedError",
     "Shared",
+    "Stale",
     "Stream",
     "Stretch",
     "TaskTimeoutError",
@@ -142,6 +153,7 @@ __all__ = [
     "each",
     "engines",
     "explain",
+    "from_rx",
     "item_seed",
     "map",
     "per_worker",

@@ -126,6 +126,12 @@ def test_predictions_are_times_and_the_plan_has_its_own(profile: Profile) -> Non
         assert plan.predictions["processes"] < plan.predictions["serial"] or profile.stretch
 
 
+def test_processes_are_promised_nothing_where_an_item_has_the_cores_already() -> None:
+    busy = pick(replace(SPIN, own_share=0.9, cores=2)).predictions
+    assert busy["processes"] > 0.9 * busy["serial"]
+    assert pick(replace(SPIN, cores=2)).predictions["processes"] < 0.6 * busy["serial"]
+
+
 @given(profiles())
 def test_same_profile_gives_the_same_plan(profile: Profile) -> None:
     assert pick(profile) == pick(replace(profile))

@@ -242,7 +242,7 @@ def _nature(profile: Profile, at: Figures) -> str:
 _ON = {
     None: "",
     "sleep": ": it sleeps",
-    "socket": ", on sockets",
+    "socket": ", on sockets or pipes",
     "child": ", on other programs",
     "file": ", on files",
     "lock": ", on locks",

@@ -185,7 +185,8 @@ def _on_processes(profile: Profile, at: Figures) -> float:
     """Predict processes: cores, waits and the caller's own work bound the rate."""
     count = at.processes
     cores = PROCESS_SHARE * min(profile.cores, count)
-    an_item = max(at.wall / count, (at.cpu + profile.carry_seconds) / cores, profile.send_seconds)
+    cpu = at.cpu * (1 + profile.own_share)  # its own threads' too
+    an_item = max(at.wall / count, (cpu + profile.carry_seconds) / cores, profile.send_seconds)
     start = profile.start_seconds + MORE_PROCESS_SECONDS * max(0, count - profile.cores)
     meanwhile = int(start / at.wall)  # items that the caller's thread runs, filling in
     whole = math.ceil(max(0, at.rest - max(1, meanwhile)) / count) * at.wall  # do not divide

@@ -47,6 +47,10 @@ class Mover(Protocol):
         """Whether items run in the thread that iterates the run."""
         ...
 
+    def discard(self) -> None:
+        """Let go of what was opened before the start: the run was never iterated."""
+        ...
+
     def be_guest(self) -> None:
         """Run nothing in the consumer's thread, since it has a loop of its own; before `start`."""
         ...

@@ -185,6 +185,9 @@ class Pump:
         """Whether items are with a lane, or wait to be tried again."""
         return self._ledger.outstanding > 0 or self._ledger.unsent > 0
 
+    def discard(self) -> None:
+        """Do nothing: a run that never started has opened nothing."""
+
     def be_guest(self) -> None:
         """Run nothing in the consumer's thread, since it has a loop of its own; before `start`."""
         self.gears.has_loop_in_caller = True

@@ -296,6 +296,8 @@ class _Release:
                 stacklevel=2,
                 source=self,
             )
+            with contextlib.suppress(RuntimeError):  # the interpreter ends
+                _thread.start_new_thread(pump.discard, ())
             return
         pump.leave()
         if self.driver is not None:

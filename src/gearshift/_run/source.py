@@ -125,7 +125,10 @@ class Source:
         """Get up to `count` items of an asynchronous iterator into `pulled`, waking the driver at each."""
         try:
             for _ in range(count):
-                self.pulled.append(await anext(self._iterator))
+                item = await anext(
+                    self._iterator
+                )  # a line of its own: the list may change meanwhile
+                self.pulled.append(item)
                 wakeup.set()
         except StopAsyncIteration:
             self.is_exhausted = True

@@ -62,7 +62,8 @@ class AsyncInlet:
     async def _pull(self, count: int) -> None:
         try:
             for _ in range(count):
-                self._ready.append(await anext(self._iterator))
+                item = await anext(self._iterator)  # a line of its own: the list changes meanwhile
+                self._ready.append(item)
                 self._setting.wakeup.set()
         except StopAsyncIteration:
             self._is_over = True

@@ -14,6 +14,7 @@ import os
 import threading
 import time
 from collections import deque
+from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any
 
 from gearshift._run.pump import Action, Step
@@ -65,12 +66,10 @@ class Chain:
         self.window: Iterator[Any] = iter(())
         self.was_tried: bool = False
         self.ending_error: BaseException | None = None
-        self._is_guest = False
         self._last = last
         self._parts = parts
         self._clock = clock
-        self._in_event_time = in_event_time
-        self._setting: Setting | None = None
+        self._setting = Setting(wakeup=self.wakeup, clock=clock, in_event_time=in_event_time)
         self._act: Callable[[], None] | None = None
         self._filenos: Sequence[int] = ()
         self._thread: int | None = None
@@ -79,7 +78,6 @@ class Chain:
         self._ended_at: float | None = None
         self._is_closed = False
         self._is_finished = False
-        self._cancelled_at: float | None = None
         self._given = 0
 
     @property
@@ -107,33 +105,38 @@ class Chain:
         """Whether items run in the thread that iterates the run."""
         return any(pump.is_in_caller for pump in self._parts.pumps)
 
-    def be_guest(self) -> None:
-        """Run no stage in the consumer's thread, since it has a loop of its own; before `start`."""
-        self._is_guest = True
-
-    def start(self, job: Job) -> None:
-        """Open the sources and the lanes, the first ones first.
+    def open(self) -> None:
+        """Open the live sources, so that nothing is missed from here on.
 
         Raises:
-            RuntimeError: A source can have one reader, and has one.
+            RuntimeError: One can have one reader, and has one.
         """
+        self._clock.watch(self.wakeup)
+        try:
+            for inlet in self._parts.live_inlets:
+                inlet.open(self.wakeup, self._clock)
+        except BaseException:
+            self._close_sources()
+            raise
+
+    def discard(self) -> None:
+        """Let the sources go: the run was never iterated."""
+        self._close_sources()
+
+    def be_guest(self) -> None:
+        """Run no stage in the consumer's thread, since it has a loop of its own; before `start`."""
+        self._setting.is_guest = True
+
+    def start(self, job: Job) -> None:
+        """Open the lanes."""
         with interrupts_held():
             self.was_tried = True
-            setting = Setting(
-                wakeup=self.wakeup,
-                clock=self._clock,
-                loop=job.loop,
-                is_guest=self._is_guest,
-                in_event_time=self._in_event_time,
-            )
-            self._clock.watch(self.wakeup)
+            self._setting.loop = job.loop
             try:
-                self._last.start(setting)
+                self._last.start(self._setting)
             except BaseException:
-                self._clock.unwatch(self.wakeup)
-                self._parts.close()
+                self.finish(wait=False)
                 raise
-            self._setting = setting
             self._started_at = time.monotonic()
 
     def step(self) -> Step:
@@ -207,8 +210,7 @@ class Chain:
     def cancel(self, grace: float = 0.0) -> None:
         """End the run soon, what runs after `grace` seconds; from any thread or signal handler."""
         error = RunCancelledError("the run was cancelled; what had settled was given out")
-        if self._setting is not None:
-            self._setting.ended_by.append(error)
+        self._setting.ended_by.append(error)
         for pump in self._parts.pumps:
             pump.cancel(grace)
         self.wakeup.set()
@@ -247,9 +249,10 @@ class Chain:
         """Mark the end and let our engines go."""
         if self._ended_at is None:
             self._ended_at = time.monotonic()
-        for pump in self._parts.pumps:
-            pump.finish(wait=wait)
-        self._close_sources()
+        with ExitStack() as ending:  # all of it is done, whatever fails
+            ending.callback(self._close_sources)
+            for pump in reversed(self._parts.pumps):
+                ending.callback(pump.finish, wait=wait)
 
     def _close_sources(self) -> None:
         self._clock.unwatch(self.wakeup)

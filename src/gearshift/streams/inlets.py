@@ -16,8 +16,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from gearshift._run.source import Source
+    from gearshift.engines.base import Wakeup
     from gearshift.streams.needs import Node, Setting
-    from gearshift.streams.sources.base import Feed, LiveSource
+    from gearshift.streams.sources.base import Clock, Feed, LiveSource
 
 __all__ = ["IterableInlet", "LiveInlet", "Stamp"]
 
@@ -68,7 +69,7 @@ class LiveInlet:
     """Items of a live source."""
 
     def __init__(self, source: LiveSource) -> None:
-        """Begin closed; `start` opens a feed."""
+        """Begin closed."""
         self._source = source
         self._feed: Feed | None = None
         self.made: int = 0
@@ -83,10 +84,13 @@ class LiveInlet:
         """How many items the source gave up."""
         return 0 if self._feed is None else self._feed.dropped
 
+    def open(self, wakeup: Wakeup, clock: Clock) -> None:
+        """Open the feed: from now on nothing is missed."""
+        self._feed = self._source.open(wakeup, clock)
+
     def start(self, setting: Setting) -> None:
-        """Open the feed."""
+        """Learn where the run is."""
         self._setting: Setting = setting
-        self._feed = self._source.open(setting.wakeup, setting.clock)
 
     def step(self) -> Batch | Act | Idle | Over:
         """Return what is there."""

@@ -41,22 +41,24 @@ class Operating:
         need = self._child.step()
         if isinstance(need, Batch):
             return self._checked(self._pipeline.feed(need))
-        if isinstance(need, Over):
-            self._over = need
-            if need.error is not None:
-                return need
-            return self._checked(self._pipeline.end(self._now()))
+        if not isinstance(need, Over):
+            return self._due(need)
+        self._over = need
+        if need.error is not None:
+            now = math.nextafter(self._setting.clock.now(), -math.inf)
+            return need if self._setting.in_event_time else self._checked(self._pipeline.tick(now))
+        # In event time nothing has happened since the last item.
+        end = -math.inf if self._setting.in_event_time else self._setting.clock.now()
+        return self._checked(self._pipeline.end(end))
+
+    def _due(self, need: Act | Idle) -> Batch | Act | Idle:
+        """Give out what is due, or wait for that too."""
         if self._setting.in_event_time:  # then only items move the time
             return need
-        now = self._now()
+        now = self._setting.clock.now()
         if self._pipeline.due <= now:
             return self._checked(self._pipeline.tick(now))
-        if isinstance(need, Idle):
-            return need.beside(Idle(due=self._pipeline.due))
-        return need
-
-    def _now(self) -> float:
-        return math.inf if self._setting.in_event_time else self._setting.clock.now()
+        return need.beside(Idle(due=self._pipeline.due)) if isinstance(need, Idle) else need
 
     def _checked(self, batch: Batch) -> Batch:
         """Return a batch, and note whether it is the last, since a user's function raised."""

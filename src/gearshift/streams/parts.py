@@ -3,22 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from gearshift._run.pump import Pump
     from gearshift.streams.async_inlet import AsyncInlet
     from gearshift.streams.inlets import IterableInlet, LiveInlet
 
-__all__ = ["Closes", "Parts"]
-
-
-class Closes(Protocol):
-    """Something that is to be closed at the end of a run."""
-
-    def close(self) -> None:
-        """Let go; may be called again."""
-        ...
+__all__ = ["Parts"]
 
 
 @dataclass(slots=True, eq=False)
@@ -30,19 +22,21 @@ class Parts:
         inlets: The iterables.
         live_inlets: The live sources.
         async_inlets: The asynchronous iterables.
-        closes: Whatever else is to be closed.
     """
 
     pumps: list[Pump] = field(default_factory=list)
     inlets: list[IterableInlet] = field(default_factory=list)
     live_inlets: list[LiveInlet] = field(default_factory=list)
     async_inlets: list[AsyncInlet] = field(default_factory=list)
-    closes: list[Closes] = field(default_factory=list)
 
     @property
     def made(self) -> int:
         """Items that came in."""
-        return sum(each.made for each in (*self.inlets, *self.live_inlets, *self.async_inlets))
+        inlets: list[IterableInlet | LiveInlet | AsyncInlet] = []
+        inlets += self.inlets
+        inlets += self.live_inlets
+        inlets += self.async_inlets
+        return sum(each.made for each in inlets)
 
     @property
     def dropped(self) -> int:
@@ -51,5 +45,7 @@ class Parts:
 
     def close(self) -> None:
         """Close the sources; may be called again."""
-        for each in (*self.inlets, *self.live_inlets, *self.closes):
-            each.close()
+        for inlet in self.inlets:
+            inlet.close()
+        for live in self.live_inlets:
+            live.close()

@@ -11,7 +11,6 @@ from __future__ import annotations
 import functools
 import operator
 import time
-from collections import deque
 from itertools import compress, islice, repeat
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -238,9 +237,9 @@ class _InTurn:
 
     def __init__(self) -> None:
         self._inside = 0
-        self._items: deque[Any] = deque()  # of a filter
-        self._keys: deque[Any] = deque()
-        self._times: deque[float] = deque()
+        self._items: list[Any] = []  # of a filter
+        self._keys: list[Any] = []
+        self._times: list[float] = []
         self._now = -float("inf")
 
     def put(self, batch: Batch, kind: Kind) -> None:
@@ -274,7 +273,6 @@ class _ByIndex:
 
     def __init__(self) -> None:
         self._first = 0
-        self._columns: deque[tuple[int, Batch]] = deque()
         self._left: dict[int, tuple[Any, Any]] = {}
         self._has_keys = False
         self._has_times = False
@@ -306,16 +304,13 @@ class _ByIndex:
         return batch, [outcome for _, _, outcome in outcomes]
 
 
-def _taken(column: deque[Any], count: int) -> list[Any] | None:
+def _taken(column: list[Any], count: int) -> list[Any] | None:
     """Return the next entries of a column, or None where there is no such column."""
     if not column:
         return None
-    if count == len(column):
-        taken = list(column)
-        column.clear()
-        return taken
-    popleft = column.popleft
-    return [popleft() for _ in range(count)]
+    taken = column[:count]
+    del column[:count]  # moves the rest, which is a few thousand at most: faster than a deque
+    return taken
 
 
 def _filter(batch: Batch, kept: list[Any], *, may_fail: bool) -> None:

@@ -20,7 +20,14 @@ from gearshift.streams.chain import Chain
 from gearshift.streams.clock import RealClock
 from gearshift.streams.inlets import IterableInlet, LiveInlet, Stamp
 from gearshift.streams.operating import Merge, Operating
+from gearshift.streams.operators.distinct import Distinct, DistinctUntilChanged
+from gearshift.streams.operators.hold import HoldFor
+from gearshift.streams.operators.keyed import ForgetIdle, Keyed, WithKey
+from gearshift.streams.operators.lists import BatchItems, Window
 from gearshift.streams.operators.pipeline import Pipeline
+from gearshift.streams.operators.rate import Debounce, Throttle
+from gearshift.streams.operators.scan import MISSING, Pairwise, Scan
+from gearshift.streams.operators.stale import StaleAfter
 from gearshift.streams.parts import Parts
 from gearshift.streams.sources.base import LiveSource
 from gearshift.streams.stage import Kind, Link, Stage, listed
@@ -28,17 +35,19 @@ from gearshift.streams.stage import Kind, Link, Stage, listed
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
 
+    from reactivex import Observable
+
     from gearshift._run.ledger import Errors
     from gearshift.facts import Failure, Report
     from gearshift.streams.needs import Node
     from gearshift.streams.operators.base import Operator
+    from gearshift.streams.operators.stale import Stale
     from gearshift.streams.sources.base import Clock
 
 __all__ = ["Stream", "stream"]
 
 T = TypeVar("T")
 R = TypeVar("R")
-K = TypeVar("K")
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,9 +62,15 @@ class _StageStep:
 
 @dataclass(frozen=True, slots=True)
 class _OperatorStep:
-    """Makes an operator for each run."""
+    """Makes an operator for each run.
+
+    Attributes:
+        make: Makes it.
+        idle_seconds: It gives keys, which leave after so long; 0 means that they stay.
+    """
 
     make: Callable[[], Operator]
+    idle_seconds: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,13 +81,23 @@ class _MergeStep:
 
 
 @dataclass(frozen=True, slots=True)
+class _RxStep:
+    """Operators of ReactiveX."""
+
+    operators: tuple[Callable[[Any], Any], ...]
+
+
+_Step = _StageStep | _OperatorStep | _MergeStep | _RxStep
+
+
+@dataclass(frozen=True, slots=True)
 class _Recipe:
     """What a stream is made of."""
 
     source: Any
-    clock: Clock
+    clock: Clock | None
     time: Callable[[Any], float] | None = None
-    steps: tuple[_StageStep | _OperatorStep | _MergeStep, ...] = ()
+    steps: tuple[_Step, ...] = ()
     is_keyed: bool = False
 
 
@@ -192,6 +217,125 @@ class Stream(Generic[T]):
 
     # Operators
 
+    def scan(self, function: Callable[[Any, T], R], seed: Any = MISSING) -> Stream[R]:
+        """Give every accumulated value (`scan` of ReactiveX).
+
+        Args:
+            function: Returns the next value, given the last and an item.
+            seed: The first value, of every key; without it the first item is, and is given as it is.
+        """
+        return self._with_operator(lambda: Scan(function, seed))
+
+    def pairwise(self) -> Stream[tuple[T, T]]:
+        """Give `(item before, item)` from the second item on (`pairwise` of ReactiveX)."""
+        return self._with_operator(Pairwise)
+
+    def distinct(
+        self, key: Callable[[T], Any] | None = None, *, most: int | None = None
+    ) -> Stream[T]:
+        """Give items that were not there before (`distinct` of ReactiveX).
+
+        Args:
+            key: What of an item counts, something hashable; None means all of it.
+            most: How many are remembered, those seen last; None means all, which an endless
+                stream may not have the memory for.
+        """
+        return self._with_operator(lambda: Distinct(key, most=most))
+
+    def distinct_until_changed(self, key: Callable[[T], Any] | None = None) -> Stream[T]:
+        """Give items that differ from the one before (`distinct_until_changed` of ReactiveX).
+
+        Args:
+            key: What of an item is compared; None means all of it.
+        """
+        return self._with_operator(lambda: DistinctUntilChanged(key))
+
+    def batch(self, size: int | None = None, seconds: float | None = None) -> Stream[list[T]]:
+        """Give lists of items, never empty: when one has `size` items, or `seconds` after its first.
+
+        Args:
+            size: Items in a list at most; None means any number.
+            seconds: How long the first item of a list may wait; None means for ever. The rest
+                is given at the end.
+
+        Raises:
+            ValueError: Neither is given, or one is not above 0.
+        """
+        return self._with_operator(lambda: BatchItems(size, seconds))
+
+    def window(self, seconds: float) -> Stream[list[T]]:
+        """Give the items of each stretch of time as a list when it is over, none where there were none.
+
+        Stretches begin at multiples of `seconds` of the clock, or of the items' time.
+
+        Args:
+            seconds: How long a stretch is.
+        """
+        return self._with_operator(lambda: Window(seconds))
+
+    def debounce(self, seconds: float) -> Stream[T]:
+        """Give an item once no other has come for so long (`debounce` of ReactiveX).
+
+        Args:
+            seconds: How long; the item that still waits at the end is given then.
+        """
+        return self._with_operator(lambda: Debounce(seconds))
+
+    def throttle(self, seconds: float) -> Stream[T]:
+        """Give an item, and then none for so long (`throttleTime` of RxJS).
+
+        Args:
+            seconds: How long nothing goes through.
+        """
+        return self._with_operator(lambda: Throttle(seconds))
+
+    def hold_for(self, seconds: float, predicate: Callable[[T], object]) -> Stream[T]:
+        """Give the latest item at the moment when a condition has been met for so long without a break.
+
+        Once for each such stretch, and without waiting for the next item. In event time, when
+        an item has come that is later.
+
+        Args:
+            seconds: How long.
+            predicate: Says of an item whether the condition is met.
+        """
+        return self._with_operator(lambda: HoldFor(seconds, predicate))
+
+    def stale(self, seconds: float) -> Stream[T | Stale]:
+        """Give every item, and one `gs.Stale` when none has come for so long.
+
+        Args:
+            seconds: How long.
+        """
+        return self._with_operator(lambda: StaleAfter(seconds))
+
+    def keyed(
+        self, function: Callable[[T], Any], *, idle_seconds: float | None = None
+    ) -> Stream[T]:
+        """Have every operator after this one work for each key by itself; items stay what they are.
+
+        Args:
+            function: Returns the key of an item, something hashable.
+            idle_seconds: A key from which nothing has come for so long is forgotten, once nothing
+                is owed to it (such as a list of `batch`); its next item is its first. None means never.
+        """
+        Keyed(function)  # refuses wrong arguments here, where they were given
+        if idle_seconds is not None:
+            ForgetIdle(idle_seconds)
+        return self._with(
+            _OperatorStep(lambda: Keyed(function), idle_seconds or 0.0), is_keyed=True
+        )
+
+    def with_key(self) -> Stream[tuple[Any, T]]:
+        """Give `(key, item)`.
+
+        Raises:
+            ValueError: The stream has no keys.
+        """
+        if not self._recipe.is_keyed:
+            raise ValueError("with_key on a stream that has no keys: put `keyed` before it")
+        return self._with_operator(WithKey)
+
     def merge(self, *others: Stream[Any] | Iterable[Any] | LiveSource) -> Stream[Any]:
         """Let the items of other streams come in here, as they come.
 
@@ -215,11 +359,42 @@ class Stream(Generic[T]):
                 )
         return self._with(_MergeStep(streams))
 
+    def rx(self, *operators: Callable[[Any], Any]) -> Stream[Any]:
+        """Pass the items through operators of ReactiveX, as `Observable.pipe` does (extra `rx`).
+
+        Operators with time go by the stream's clock or event time. Under `keyed` each key
+        has its own chain of them.
+
+        Args:
+            *operators: Such as `reactivex.operators.distinct_until_changed()`.
+
+        Raises:
+            ImportError: The package `reactivex` is missing.
+            TypeError: An operator cannot be called.
+        """
+        import gearshift.streams.rx  # noqa: F401 - says here that the package is missing
+
+        for operator in operators:
+            if not callable(operator):
+                raise TypeError(f"operator {operator!r} is none: give reactivex.operators.…()")
+        return self._with(_RxStep(operators))
+
+    def to_rx(self) -> Observable[T]:
+        """Return an observable of `reactivex`: each subscription runs the stream in a thread of its own.
+
+        Raises:
+            ImportError: The package `reactivex` is missing.
+        """
+        from gearshift.streams.rx import to_rx  # the extra `rx`
+
+        return to_rx(self)
+
     # Running
 
     def start(self) -> Run[T]:
         """Return a run: an iterator, asynchronous iterator and context manager, as `gs.map` returns it.
 
+        Live sources are open from here on; nothing else happens before the first item is asked for.
         Its report counts items that came in (`items`), that were given out (`succeeded`) and that
         the source dropped, and has each stage's own report in `stages`.
         """
@@ -274,9 +449,7 @@ class Stream(Generic[T]):
 
     # Putting together
 
-    def _with(
-        self, step: _StageStep | _OperatorStep | _MergeStep, *, is_keyed: bool | None = None
-    ) -> Stream[Any]:
+    def _with(self, step: _Step, *, is_keyed: bool | None = None) -> Stream[Any]:
         recipe = self._recipe
         return Stream(
             replace(
@@ -286,11 +459,9 @@ class Stream(Generic[T]):
             )
         )
 
-    def _with_operator(
-        self, make: Callable[[], Operator], *, is_keyed: bool | None = None
-    ) -> Stream[Any]:
+    def _with_operator(self, make: Callable[[], Operator]) -> Stream[Any]:
         make()  # refuses wrong arguments here, where they were given
-        return self._with(_OperatorStep(make), is_keyed=is_keyed)
+        return self._with(_OperatorStep(make))
 
     def _with_stage(
         self,
@@ -306,7 +477,10 @@ class Stream(Generic[T]):
         """Return what moves the items of one run."""
         parts = Parts()
         last = self._last_node(parts)
-        return Chain(last, parts, self._recipe.clock, in_event_time=self._recipe.time is not None)
+        clock = self._recipe.clock if self._recipe.clock is not None else RealClock()
+        chain = Chain(last, parts, clock, in_event_time=self._recipe.time is not None)
+        chain.open()
+        return chain
 
     def _last_node(self, parts: Parts) -> Node:
         """Make the nodes of one run, and note them in `parts`."""
@@ -315,13 +489,23 @@ class Stream(Generic[T]):
         if recipe.time is not None:
             node = Stamp(node, recipe.time)
         operators: list[Operator] = []
+        idle_seconds = 0.0
         for step in recipe.steps:
             if isinstance(step, _OperatorStep):
+                if not operators and step.idle_seconds is None and idle_seconds:
+                    operators.append(ForgetIdle(idle_seconds))  # each pipeline forgets by itself
                 operators.append(step.make())
+                if step.idle_seconds is not None:
+                    idle_seconds = step.idle_seconds
+                    operators += [ForgetIdle(idle_seconds)] if idle_seconds else []
                 continue
             node, operators = _behind(node, operators), []
             if isinstance(step, _StageStep):
                 node = _stage(step, node, parts)
+            elif isinstance(step, _RxStep):
+                from gearshift.streams.rx import RxNode  # the extra `rx`
+
+                node = RxNode(node, step.operators)
             else:
                 others = [each._last_node(parts) for each in step.streams]  # noqa: SLF001 - of our own class
                 node = Merge([node, *others])
@@ -369,7 +553,7 @@ def stream(
         )
     if time is not None and not callable(time):
         raise TypeError(f"time={time!r} is not a function that tells when an item happened")
-    return Stream(_Recipe(source, clock if clock is not None else RealClock(), time))
+    return Stream(_Recipe(source, clock, time))
 
 
 def _inlet(source: Any, parts: Parts) -> Node:

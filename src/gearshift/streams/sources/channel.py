@@ -2,8 +2,8 @@
 
     producer threads, coroutines -> Channel.put -> Buffer -> ChannelFeed.take -> run
 
-Apart from `buffer`, which keeps the state: here is what users see. `put` is written
-for speed, since it is called for each single item.
+Apart from `buffer`, which keeps the state: here is what users see. `put` takes no lock
+where it can, since it is called for each single item.
 
 Invariant: an item put is taken once, by one run, or counted as dropped; and a `put`
 that raises left nothing of its item behind.
@@ -39,7 +39,8 @@ def channel(*, when_full: WhenFull = "wait", buffersize: int = 1024) -> Channel[
         when_full: What `put` does without room: "wait" until a run takes some;
             "drop_oldest" gives up what waits longest; "latest" keeps the newest item
             only, whatever `buffersize` says; "error" raises. Every drop is counted.
-        buffersize: How many items may wait to be taken, at least 1.
+        buffersize: How many items may wait to be taken, at least 1. Threads that put at the
+            same moment may exceed it by one each, unless it is 1.
 
     Returns:
         A channel that is open, and that one run at a time may read.

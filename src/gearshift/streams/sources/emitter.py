@@ -61,7 +61,7 @@ class Emitter:
     def __init__(self, *, when_full: WhenFull = "error", buffersize: int = BUFFERSIZE) -> None:
         """Open it; see `emitter`."""
         Channel[Any](when_full=when_full, buffersize=buffersize)  # refuses what is wrong
-        self._when_full = when_full
+        self._when_full: WhenFull = when_full
         self._buffersize = buffersize
         self._lock = threading.RLock()  # reentrant: a feed may be closed by `__del__`
         # Replaced, never changed, so that `emit` reads them without the lock.

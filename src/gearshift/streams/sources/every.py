@@ -96,14 +96,17 @@ class _EveryFeed:
         return self._is_closed or self._next >= self._every.end
 
     def take(self, count: int, now: float) -> Batch | None:
-        if count < 1 or self.due > now:
+        if count < 1 or self.is_over or self.due > now:
             return None
-        end = self._first_after(now)
         if self._every.skips:
-            self.dropped += end - 1 - self._next
-            self._next = end - 1
-        ticks = range(self._next, min(end, self._next + count))
-        self._next = ticks.stop
+            latest = self._latest(now)
+            self.dropped += latest - self._next
+            self._next = latest
+        first = self._next
+        end = min(first + count, self._every.end)
+        while self._next < end and self._due_of(self._next) <= now:
+            self._next += 1
+        ticks = range(first, self._next)
         return Batch(list(ticks), None, [self._due_of(tick) for tick in ticks], now=now)
 
     def filenos(self) -> Sequence[int]:
@@ -115,11 +118,12 @@ class _EveryFeed:
     def _due_of(self, tick: int) -> float:
         return self._start + tick * self._every.seconds
 
-    def _first_after(self, now: float) -> int:
+    def _latest(self, now: float) -> int:
+        """Return the last tick that is due, the next one if not a later one."""
         # The division may be off by one where it rounds; `_due_of` is what was promised.
         tick = max(int((now - self._start) / self._every.seconds), self._next)
-        while tick > self._next and self._due_of(tick) > now:
+        while self._due_of(tick) > now:
             tick -= 1
-        while self._due_of(tick) <= now:
+        while self._due_of(tick + 1) <= now:
             tick += 1
-        return int(min(tick, self._every.end))
+        return int(min(tick, self._every.end - 1))

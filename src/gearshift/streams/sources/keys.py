@@ -32,7 +32,9 @@ def keys(window: Any, *names: str) -> LiveSource:
 
     Start and close the run in the window's thread, as everything that asks Tk for
     something; the items may be taken in another. A run that is 1,024 presses behind
-    loses the oldest, counted in its report, since Tk must not wait.
+    loses the oldest, counted in its report, since Tk must not wait. Of several bindings of
+    one window that fit a press Tk calls the closest, so what is bound to "Up" does not come
+    to those who listen to all keys.
 
     Args:
         window: The `tkinter.Tk`, `Toplevel` or widget that has the focus.
@@ -93,7 +95,15 @@ class _Bindings:
     def remove(self) -> None:
         """Unbind them."""
         while self._bound:
-            self._window.unbind(*self._bound.pop())
+            sequence, name = self._bound.pop()
+            others = "\n".join(
+                line for line in self._window.bind(sequence).split("\n") if name not in line
+            )
+            self._window.unbind(sequence, name)
+            # Older tkinters take the others along (cpython gh-75666), as 3.11.7 does: put
+            # them back, and only then, since newer ones delete what is replaced.
+            if others.strip() and not self._window.bind(sequence):
+                self._window.bind(sequence, others)
 
 
 def _putter(channel: Channel[str], name: str) -> Callable[[Any], None]:

@@ -5,7 +5,7 @@
 
 Apart from iterating an open file for speed (a block is cut into lines at once) and for
 what `tail -F` does. It asks rather than be told: inotify is Linux only, knows no network
-file systems, and would be low-level code of our own; to ask costs 2 us.
+file systems, and would be low-level code of our own.
 
 Invariant: each line comes once and whole. What has no line end yet is held until it
 has, or until the file is at its end for good: truncated, replaced, or not followed.
@@ -126,7 +126,7 @@ class _LinesFeed:
         return self.due == math.inf
 
     def take(self, count: int, now: float) -> Batch | None:
-        if count < 1 or self.due > now:
+        if count < 1 or self.is_over or self.due > now:
             return None
         blocks = 0
         while not self._ready and blocks < BLOCKS_PER_TAKE and self._read():
