@@ -1,7 +1,7 @@
 """Drive a turtle with the arrow keys: a book chapter's example of event-driven programs.
 
     key press -> gs.sources.keys -> stream -> Ride._press, one after another -> the turtle
-    "p" -> gs.map(factor, numbers) in worker processes -> Ride._count -> the title bar
+    "p" -> gs.map(factor, numbers), in workers -> Ride._count -> the title bar
 
 Both runs are guests in the window's loop, which is never made wait: keys move the
 turtle while the numbers are factored.
