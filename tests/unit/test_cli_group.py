@@ -59,7 +59,8 @@ def test_unknown_command_gets_the_list() -> None:
     shown = CliRunner().invoke(main, ["frobnicate"])
     assert shown.exit_code == 2
     assert (
-        "no command 'frobnicate'. There is: run, explain, compare, download, tour." in shown.output
+        "no command 'frobnicate'. There is: run, explain, compare, download, tour, turtle."
+        in shown.output
     )
 
 

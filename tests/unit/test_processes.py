@@ -50,6 +50,18 @@ def keeper_or_nap(item: int) -> int:
     return os.getppid()
 
 
+def test_keeper_that_gets_ctrl_c_while_it_starts_goes_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    python = tmp_path / "python"
+    python.write_text(f'#!/bin/sh\nkill -INT $$\nexec {sys.executable} "$@"\n')
+    python.chmod(0o755)
+    monkeypatch.setattr(sys, "executable", str(python))
+    with ProcessExecutor(1, start_method="exec") as engine:
+        assert list(gs.map(abs, [-1, -2], on=engine)) == [1, 2]
+    assert signal.SIGINT not in signal.pthread_sigmask(signal.SIG_BLOCK, ())
+
+
 @pytest.mark.parametrize("method", ["fork", "exec"])
 @pytest.mark.parametrize("chunksize", [1, 7, None])
 def test_worker_is_replaced_after_so_many_tasks(method: str, chunksize: int | None) -> None:

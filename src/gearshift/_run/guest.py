@@ -6,10 +6,14 @@ Nothing here waits: between two turns the host's loop runs, and tells when there
 (where it can watch descriptors) or is asked again after 10 ms. A handler may run the
 host's loop itself, as turtle's animations do; a turn inside of a turn does nothing, so
 values reach the handlers one after another.
+
+Invariant: once the run is closed, by whomever, no handler is called and nothing is watched:
+Tk's loop would spin on a descriptor that is closed by then.
 """
 
 from __future__ import annotations
 
+import threading
 import time
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -41,6 +45,10 @@ class Host(Protocol):
 
     def unwatch(self) -> None:
         """Watch none of them any more."""
+        ...
+
+    def leave(self) -> None:
+        """Call back no more, where that can be had."""
         ...
 
     def when_gone(self, callback: Callable[[], None]) -> None:
@@ -79,9 +87,16 @@ class Guest:
         self._on_completed = on_completed
         self._is_inside = False
         self._is_over = False
+        self._thread = threading.get_ident()
         self._turns = 0  # a call-back that was asked for before the last turn does nothing
-        host.when_gone(self._leave)
+        host.when_gone(run.close)  # nobody would call back any more
         self._ask(0.0)
+
+    def leave(self) -> None:
+        """Take note that the run is being closed."""
+        self._is_over = True
+        if threading.get_ident() == self._thread:  # a loop is told nothing from another thread
+            self._host.leave()
 
     def _ask(self, seconds: float) -> None:
         """Ask for a turn."""
@@ -96,7 +111,10 @@ class Guest:
 
     def _go_on(self) -> None:
         """Do what there is to do, for about `TURN_SECONDS`."""
-        if self._is_inside or self._is_over:
+        if self._is_inside:
+            return
+        if self._is_over:  # closed by another thread
+            self._host.unwatch()
             return
         self._host.unwatch()
         self._is_inside = True
@@ -116,6 +134,8 @@ class Guest:
         while True:
             for value in mover.window:
                 self._on_next(value)
+                if self._is_over:  # it closed the run, or the window
+                    return
                 if time.monotonic() >= until:
                     self._ask(0.0)
                     return
@@ -161,13 +181,6 @@ class Guest:
             self._mover.ending_error = None
             raise error
 
-    def _leave(self) -> None:
-        """End with the host: nobody would call back any more."""
-        if not self._is_over:
-            self._is_over = True
-            self._host.unwatch()
-            self._run.close()
-
 
 class _FunctionHost:
     """A function that schedules a call-back, as the host."""
@@ -185,6 +198,9 @@ class _FunctionHost:
     def unwatch(self) -> None:
         pass
 
+    def leave(self) -> None:
+        pass
+
     def when_gone(self, callback: Callable[[], None]) -> None:
         pass
 
@@ -195,9 +211,11 @@ class _TkHost:
     def __init__(self, widget: Any) -> None:
         self._widget = widget
         self._watched: list[int] = []
+        self._timer: str | None = None
 
     def call_later(self, seconds: float, callback: Callable[[], None]) -> None:
-        self._widget.after(int(1000 * seconds), callback)
+        self._cancel()
+        self._timer = self._widget.after(int(1000 * seconds), callback)
 
     def watch(self, filenos: Sequence[int], callback: Callable[[], None]) -> bool:
         create = getattr(self._widget.tk, "createfilehandler", None)
@@ -213,6 +231,16 @@ class _TkHost:
         for fd in watched:
             self._widget.tk.deletefilehandler(fd)
 
+    def leave(self) -> None:
+        self.unwatch()
+        self._cancel()
+
+    def _cancel(self) -> None:
+        # One that outlives its window is an error on stderr, in the next window's loop.
+        if self._timer is not None:
+            timer, self._timer = self._timer, None
+            self._widget.after_cancel(timer)
+
     def when_gone(self, callback: Callable[[], None]) -> None:
         def gone(event: Any) -> None:
             if event.widget is self._widget:
@@ -227,9 +255,11 @@ class _AsyncioHost:
     def __init__(self, loop: Any) -> None:
         self._loop = loop
         self._watched: list[int] = []
+        self._timer: Any = None
 
     def call_later(self, seconds: float, callback: Callable[[], None]) -> None:
-        self._loop.call_later(seconds, callback)
+        self._cancel()
+        self._timer = self._loop.call_later(seconds, callback)
 
     def watch(self, filenos: Sequence[int], callback: Callable[[], None]) -> bool:
         for fd in filenos:
@@ -241,6 +271,15 @@ class _AsyncioHost:
         watched, self._watched = self._watched, []
         for fd in watched:
             self._loop.remove_reader(fd)
+
+    def leave(self) -> None:
+        self.unwatch()
+        self._cancel()
+
+    def _cancel(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
 
     def when_gone(self, callback: Callable[[], None]) -> None:
         pass

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from types import TracebackType
 
     from gearshift._run.async_driver import AsyncDriver
+    from gearshift._run.guest import Guest
     from gearshift._run.mover import Mover
     from gearshift.engines.base import Job
     from gearshift.facts import Report
@@ -43,6 +44,7 @@ class Run(Generic[R_co]):
         self._pump = pump
         self._job = job
         self._driver: AsyncDriver | None = None
+        self._guest: Guest | None = None
         self._is_closed = False
         self._release: _Release | None = _Release(pump)
 
@@ -142,7 +144,7 @@ class Run(Generic[R_co]):
             raise TypeError("the inputs are an asynchronous iterable: loop with `async for`")
         self._pump.be_guest()
         self._pump.start(self._job)
-        Guest(
+        self._guest = Guest(
             self,
             self._pump,
             loop,
@@ -169,8 +171,14 @@ class Run(Generic[R_co]):
         self._pump.cancel(grace)
 
     def close(self) -> None:
-        """End the run now: revoke what has not started, stop what can be stopped, wait for the rest."""
+        """End the run now: revoke what has not started, stop what can be stopped, wait for the rest.
+
+        That of a guest is closed in its loop's thread; `cancel` is for the others.
+        """
         self._is_closed = True
+        if self._guest is not None:
+            guest, self._guest = self._guest, None
+            guest.leave()
         if self._pump.is_ours:
             self._close()
             self._ended()

@@ -35,6 +35,11 @@ _COMMANDS = {
         "Fetch files into a folder, each whole or not there.",
     ),
     "tour": ("gearshift.cli.tour", "tour", "Measure a book chapter's examples on this machine."),
+    "turtle": (
+        "gearshift.cli.turtle",
+        "turtle",
+        "Drive a turtle with the arrow keys, while numbers are factored.",
+    ),
 }
 
 

@@ -84,6 +84,7 @@ class Keeper:
     def run(self) -> None:
         """Keep workers until the parent is gone or says so."""
         signal.signal(signal.SIGINT, lambda _number, _frame: None)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})  # blocked by `start` until here
         signal.signal(signal.SIGTERM, signal.SIG_DFL)
         signal.signal(signal.SIGCHLD, lambda _number, _frame: None)
         signal.set_wakeup_fd(self._note, warn_on_full_buffer=False)

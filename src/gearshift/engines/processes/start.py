@@ -6,6 +6,7 @@ Apart from `pool`, which only wants to know its pid.
 from __future__ import annotations
 
 import os
+import signal
 import sys
 import warnings
 from contextlib import suppress
@@ -66,12 +67,17 @@ def exec_keeper(
             "from gearshift.engines.processes.keeper import main\n"
             f"main({', '.join(map(str, fds))}, {workers})"
         )
-        flags = subprocess._args_from_interpreter_flags()  # type: ignore[attr-defined]  # noqa: SLF001
-        child = subprocess.Popen(  # noqa: S603 - this very interpreter
-            [sys.executable, *flags, "-c", program],
-            pass_fds=[fd for fd in fds if fd >= 0],
-            stdin=subprocess.DEVNULL,
-        )
+        # A Ctrl-C would end it with a traceback until its own handler stands; so it starts deaf.
+        mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+        try:
+            flags = subprocess._args_from_interpreter_flags()  # type: ignore[attr-defined]  # noqa: SLF001
+            child = subprocess.Popen(  # noqa: S603 - this very interpreter
+                [sys.executable, *flags, "-c", program],
+                pass_fds=[fd for fd in fds if fd >= 0],
+                stdin=subprocess.DEVNULL,
+            )
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, mask)
         child.returncode = 0  # it is waited for here, by its pid
         return child.pid
     finally:
