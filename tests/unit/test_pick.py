@@ -132,6 +132,19 @@ def test_processes_are_promised_nothing_where_an_item_has_the_cores_already() ->
     assert pick(replace(SPIN, cores=2)).predictions["processes"] < 0.6 * busy["serial"]
 
 
+def test_items_too_short_to_wait_are_not_taken_for_waiting() -> None:
+    # Beside busy programs a look at x + 1 had half of its time, the test with two threads all of it.
+    noisy = Profile(
+        items=5_000,
+        wall_seconds=0.005,
+        cpu_seconds=0.0025,
+        remaining=2_000_000,
+        cores=2,
+        pair=Pair(items=20_000, seconds=0.006, cores=1.0),
+    )
+    assert pick(noisy).engine != "threads"
+
+
 @given(profiles())
 def test_same_profile_gives_the_same_plan(profile: Profile) -> None:
     assert pick(profile) == pick(replace(profile))

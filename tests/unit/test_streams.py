@@ -165,6 +165,31 @@ def test_what_came_before_an_error_of_an_operator_is_given_first() -> None:
     assert "three" in str(error)
 
 
+def stop(number: int) -> int:
+    if number == 3:
+        raise StopIteration
+    return number
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: gs.stream(range(9)).keyed(stop),
+        lambda: gs.stream(range(9), time=stop).pairwise().map(operator.itemgetter(0)),
+        lambda: gs.stream(range(9)).map(stop, on="serial").filter(lambda _: True),
+        lambda: gs.stream(range(9)).filter(stop, on="threads"),
+        lambda: gs.stream(range(9)).scan(lambda _, number: stop(number)),
+        lambda: gs.stream(range(9)).distinct(stop),
+        lambda: gs.stream(range(9)).distinct_until_changed(stop),
+    ],
+    ids=range(7),
+)
+def test_a_stop_iteration_of_a_function_ends_no_stream_in_silence(make: Any) -> None:
+    got, error = taken(make())
+    assert got in ([0, 1, 2], [1, 2], [0, 1])
+    assert isinstance(error, RuntimeError | StopIteration)
+
+
 def test_what_a_source_raises_comes_after_its_items() -> None:
     def broken() -> Iterator[int]:
         yield 1

@@ -32,6 +32,7 @@ PAIR_DOUBT = 0.1  # of the speed-up of two: a short test sees less of it than th
 AMID_SHARE = 0.3  # of CPU time in an item that has not ended, below which it does not count
 AMID_TIMES = 2  # what it has taken so far: as long again is as good a guess as any
 THREAD_START_SECONDS = 6e-5
+SHORTEST_WAIT_SECONDS = 5e-6  # a system call that blocks, and two switches
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,6 +67,8 @@ def figures(profile: Profile) -> Figures | None:
         return None
     wall = wall_seconds / profile.items
     cpu = min(profile.cpu_seconds / profile.items, wall)
+    if wall < SHORTEST_WAIT_SECONDS:  # what looks like waits were other programs' turns
+        cpu = wall
     expected = max(profile.seen, profile.items)
     rest = expected if profile.remaining is None else profile.remaining
     waiting = max(0.0, 1.0 - cpu / wall)

@@ -150,6 +150,18 @@ class Pump:
         self._tally = Tally()
         self._meter = meter
 
+    @property
+    def is_dry(self) -> bool:
+        """Whether only another item of a source that tells could change anything."""
+        return (
+            self._is_awaiting
+            and not self.is_busy
+            and self.is_in_caller
+            and not (self._is_cancelled or self._is_closed or self.source.is_exhausted)
+            and self._book is None
+            and self._meter is None
+        )
+
     def note_failures(self, note: Callable[[Failure], None]) -> None:
         """Have a function told of every item that failed for good, too."""
         describe = self._ledger.describe

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 __all__ = ["IterableInlet", "LiveInlet", "Stamp"]
 
-MOST_ITEMS = 4096  # of a batch: half a millisecond of a chain of operators
+MOST_ITEMS = 8192  # of a batch: some milliseconds of a chain of operators
 
 
 class IterableInlet:
@@ -147,10 +147,14 @@ class Stamp:
         if not isinstance(batch, Batch):
             return batch
         times: list[float] = []
+        error: Exception | None = None
         try:
             times.extend(map(float, map(self._time, batch.items)))
-        except Exception as error:  # what came before it goes on
-            self._over = Over(error)
+        except Exception as raised:
+            error = raised
+        if len(times) < len(batch.items):  # what came before it goes on
+            # Without an error: `extend` took a StopIteration for the end of the items.
+            self._over = Over(error or RuntimeError("the function `time` raised StopIteration"))
             if not times:
                 return self._over
             batch.items = batch.items[: len(times)]

@@ -14,7 +14,7 @@ import time
 from itertools import compress, islice, repeat
 from typing import TYPE_CHECKING, Any, Literal
 
-from gearshift._run.pump import Action
+from gearshift._run.pump import Action, Step
 from gearshift._run.source import Source
 from gearshift._work.run_chunk import is_coroutine_function
 from gearshift.facts import Failure
@@ -31,6 +31,9 @@ if TYPE_CHECKING:
 __all__ = ["Kind", "Link", "Stage", "listed"]
 
 Kind = Literal["map", "filter", "flat_map"]
+
+
+_AWAITING = Step(Action.WAIT)
 
 
 class Link(Source):
@@ -151,8 +154,10 @@ class Stage:
         if self._held is not None:
             batch, self._held = self._held, None
             return batch
+        is_dry = self.pump.is_dry  # then its bookkeeping would find nothing, for 10 us
         while self._over is None:
-            step = self.pump.advance()
+            step = _AWAITING if is_dry else self.pump.advance()
+            is_dry = False
             if step.action is Action.EMIT:
                 return self._going_on(list(self.pump.window))
             if step.action is Action.WORK:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from gearshift.streams.operators.base import Plain
 from gearshift.streams.operators.checks import check_function, check_size
 from gearshift.streams.operators.columns import appends
+from gearshift.streams.operators.scan import MISSING
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -109,16 +110,19 @@ class DistinctUntilChanged(Plain):
 
     def feed(self, batch: Batch, out: Batch) -> None:
         """Give what changed."""
-        by, last_of = self._by, self._last
+        by, last_of, get = self._by, self._last, self._last.get
         add, add_key, add_time = appends(out)
+        has_times = out.times is not None
         for item, key, time in zip(batch.items, batch.each_key(), batch.each_time(), strict=False):
             value = item if by is None else by(item)
-            if key in last_of and last_of[key] == value:
+            last = get(key, MISSING)
+            if last is not MISSING and last == value:
                 continue
             last_of[key] = value
             add(item)
             add_key(key)
-            add_time(time)
+            if has_times:
+                add_time(time)
 
     def forget(self, key: Any, now: float, out: Batch) -> None:
         """Let the next item of that key be its first."""

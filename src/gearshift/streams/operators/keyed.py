@@ -44,18 +44,23 @@ class Keyed(Plain):
         self._function = function
 
     def feed(self, batch: Batch, out: Batch) -> None:
-        """Give the items with their keys."""
-        function = self._function
+        """Give the items with their keys.
+
+        Raises:
+            RuntimeError: The function raised StopIteration.
+        """
         if out.keys is None:
             out.keys = []
-        add, add_key, before = out.items.append, out.keys.append, len(out.items)
+        before = len(out.keys)
         try:
-            for item in batch.items:
-                add_key(function(item))
-                add(item)
+            out.keys.extend(map(self._function, batch.items))
         finally:
+            count = len(out.keys) - before
+            out.items.extend(batch.items[:count])
             if out.times is not None and batch.times is not None:
-                out.times.extend(batch.times[: len(out.items) - before])
+                out.times.extend(batch.times[:count])
+        if count < len(batch.items):  # `extend` took a StopIteration for the end of the items
+            raise RuntimeError("the function of keyed raised StopIteration")
 
 
 class WithKey(Plain):

@@ -54,13 +54,11 @@ class Scan(Plain):
     def feed(self, batch: Batch, out: Batch) -> None:
         """Give a value for each item."""
         function, seed, values = self._function, self._seed, self._values
-        items, before = out.items, len(out.items)
+        items, before, get = out.items, len(out.items), values.get
         try:
             for item, key in zip(batch.items, batch.each_key(), strict=False):
-                if key in values:
-                    value = function(values[key], item)
-                else:
-                    value = item if seed is MISSING else function(seed, item)
+                value = get(key, seed)
+                value = item if value is MISSING else function(value, item)
                 values[key] = value
                 items.append(value)
         finally:
