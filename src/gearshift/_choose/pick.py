@@ -31,6 +31,9 @@ COMPUTING_WORTH_SECONDS = 0.05  # below that, the start of anything decides
 TRIVIAL_SECONDS = 5e-6  # items for which sending is a large part
 TRIVIAL_WORTH_SECONDS = 0.15
 OWN_SHARE = 0.3  # of its CPU time in threads of its own, from which on ours would only compete
+SHORTEST_SHARED_SECONDS = (
+    1e-6  # the call itself needs the GIL for a tenth of that, and the handover for more
+)
 GIL_HELD_SHARE = 0.7  # that shows without a test that threads cannot share the work
 LEAST_SPEEDUP = 1.2  # of two threads: below, it is one at a time, or memory, or the machine's noise
 BOTH_CORES = 1.7  # kept busy by two threads that did not wait for each other
@@ -140,6 +143,10 @@ def _pick_without_test(profile: Profile, at: Figures, predictions: dict[str, flo
         assert profile.gil_share is not None
         held = f"it holds the GIL for {profile.gil_share:.0%} of the time"
         return _pick_processes(profile, at, predictions, held)
+    if at.wall < SHORTEST_SHARED_SECONDS:
+        return _pick_processes(
+            profile, at, predictions, "no other thread gets the GIL for so short"
+        )
     return Plan(
         "threads", 2, ("a few items run on two threads, to see who can share",), is_test=True
     )
