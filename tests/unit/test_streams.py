@@ -231,6 +231,22 @@ def test_a_cancelled_run_of_operators_alone_ends_too() -> None:
     run.close()
 
 
+@pytest.mark.parametrize("stages", [0, 1])
+def test_closing_ends_the_loop_of_another_thread(stages: int) -> None:
+    channel: gs.sources.Channel[int] = gs.sources.channel()
+    stream: gs.Stream[Any] = gs.stream(channel).pairwise()
+    run = (stream.map(square, on="threads") if stages else stream).start()
+    ended: list[Any] = []
+    consumer = threading.Thread(target=lambda: ended.append(list(run)), daemon=True)
+    consumer.start()
+    while run.report.seconds == 0:
+        time.sleep(0.001)  # else it would refuse to begin
+    threading.Event().wait(0.05)  # until it waits for items
+    run.close()
+    consumer.join(SECONDS)
+    assert ended == [[]]
+
+
 def test_a_closed_run_cannot_go_on() -> None:
     run = gs.stream(count()).scan(operator.add).start()
     next(run)

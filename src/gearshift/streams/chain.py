@@ -264,6 +264,7 @@ class Chain:
         for pump in self._parts.pumps:
             pump.finish(wait=wait)
         self._close_sources()
+        self.wakeup.set()  # another thread may wait for items of a run that was closed
 
     def _close_sources(self) -> None:
         self._clock.unwatch(self.wakeup)
