@@ -175,6 +175,21 @@ def test_what_a_source_raises_comes_after_its_items() -> None:
     assert "gone" in str(error)
 
 
+def test_a_source_that_is_cancelled_does_not_end_as_if_it_were_complete() -> None:
+    async def source() -> AsyncIterator[int]:
+        yield 1
+        raise asyncio.CancelledError
+
+    async def main() -> list[int]:
+        got: list[int] = []
+        with pytest.raises(gs.RunClosedError, match="interrupted"):
+            async for item in gs.stream(source()).scan(operator.add):
+                got.append(item)  # noqa: PERF401 - what was got before the error counts
+        return got
+
+    assert asyncio.run(main()) == [1]
+
+
 def test_failures_that_are_returned_pass_filters_in_their_place() -> None:
     values = list(gs.stream(range(6)).filter(fail_at_three, errors="return", on="serial"))
     assert values[:2] == [1, 2]
