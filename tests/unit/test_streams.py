@@ -236,6 +236,14 @@ def test_a_cancelled_run_ends_with_its_error() -> None:
     run.close()
 
 
+def test_a_run_that_is_cancelled_before_its_first_item_gives_none() -> None:
+    run = gs.stream(gs.sources.every(1e-4, count=1000)).pairwise().start()
+    run.cancel()
+    got, error = taken(run)
+    assert got == []
+    assert isinstance(error, gs.RunCancelledError)
+
+
 def test_a_cancelled_run_of_operators_alone_ends_too() -> None:
     run = gs.stream(count()).scan(operator.add).start()
     assert [next(run) for _ in range(3)] == [0, 1, 3]

@@ -70,7 +70,7 @@ class Chain:
         self._parts = parts
         self._clock = clock
         self._in_event_time = in_event_time
-        self._setting: Setting | None = None
+        self._ended_by: list[BaseException] = []  # told before the start too
         self._act: Callable[[], None] | None = None
         self._filenos: Sequence[int] = ()
         self._thread: int | None = None
@@ -138,6 +138,7 @@ class Chain:
                 clock=self._clock,
                 loop=job.loop,
                 is_guest=self._is_guest,
+                ended_by=self._ended_by,
                 in_event_time=self._in_event_time,
             )
             try:
@@ -147,7 +148,6 @@ class Chain:
                     pump.finish(wait=False)
                 self._close_sources()
                 raise
-            self._setting = setting
             self._started_at = time.monotonic()
 
     def step(self) -> Step:
@@ -220,9 +220,9 @@ class Chain:
 
     def cancel(self, grace: float = 0.0) -> None:
         """End the run soon, what runs after `grace` seconds; from any thread or signal handler."""
-        error = RunCancelledError("the run was cancelled; what had settled was given out")
-        if self._setting is not None:
-            self._setting.ended_by.append(error)
+        self._ended_by.append(
+            RunCancelledError("the run was cancelled; what had settled was given out")
+        )
         for pump in self._parts.pumps:
             pump.cancel(grace)
         self.wakeup.set()
