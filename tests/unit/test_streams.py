@@ -180,14 +180,48 @@ def test_a_source_that_is_cancelled_does_not_end_as_if_it_were_complete() -> Non
         yield 1
         raise asyncio.CancelledError
 
-    async def main() -> list[int]:
-        got: list[int] = []
-        with pytest.raises(gs.RunClosedError, match="interrupted"):
-            async for item in gs.stream(source()).scan(operator.add):
-                got.append(item)  # noqa: PERF401 - what was got before the error counts
-        return got
+    got: list[int] = []
 
-    assert asyncio.run(main()) == [1]
+    async def main() -> None:
+        async for item in gs.stream(source()).scan(operator.add):
+            got.append(item)  # noqa: PERF401 - what was got before the error counts
+
+    with pytest.raises(gs.RunClosedError, match="interrupted"):
+        asyncio.run(main())
+    assert got == [1]
+
+
+class Vague:
+    """Neither true nor false, as an array of several numbers."""
+
+    def __bool__(self) -> bool:
+        raise ValueError("ambiguous")
+
+
+@pytest.mark.parametrize("on", ["serial", "threads"])
+def test_an_answer_that_is_neither_true_nor_false_is_a_failure_of_its_item(on: str) -> None:
+    stream = gs.stream(range(6))
+    got, error = taken(stream.filter(lambda n: n < 4 or Vague(), on=on))
+    assert got == [0, 1, 2, 3]
+    assert "ambiguous" in str(error)
+    skipped = stream.filter(lambda n: n != 4 or Vague(), on=on, errors="skip")
+    assert list(skipped) == [0, 1, 2, 3, 5]
+
+
+class Twice:
+    """A callable with attributes of its own."""
+
+    def __init__(self, fn: Any) -> None:
+        self._fn = fn
+        self._make = None
+
+    def __call__(self, number: int) -> list[int]:
+        return [self._fn(number)] * 2
+
+
+@pytest.mark.parametrize("on", ["serial", "processes"])
+def test_a_stage_calls_the_callable_it_was_given_and_not_what_that_holds(on: str) -> None:
+    assert list(gs.stream([1, 3]).flat_map(Twice(square), on=on)) == [1, 1, 9, 9]
 
 
 def test_failures_that_are_returned_pass_filters_in_their_place() -> None:

@@ -23,13 +23,13 @@ from gearshift.streams.batch import Batch
 from gearshift.streams.needs import Act, Idle, Over
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable, Sequence
 
     from gearshift._run.pump import Pump
     from gearshift.engines.base import Job
     from gearshift.streams.needs import Node, Setting
 
-__all__ = ["Kind", "Link", "Stage", "listed"]
+__all__ = ["Kind", "Link", "Stage", "work_of"]
 
 Kind = Literal["map", "filter", "flat_map"]
 
@@ -356,21 +356,30 @@ class _Listed(list[Any]):
     __slots__ = ()
 
 
-def listed(fn: Callable[..., Any]) -> Callable[..., Any]:
-    """Return a function that gives all that `fn` gives: a generator's work belongs to the worker."""
+_MADE: dict[Kind, Callable[[Any], Any]] = {"filter": bool, "flat_map": _Listed}
+
+
+def work_of(fn: Callable[..., Any], kind: Kind) -> Callable[..., Any]:
+    """Return the function of a stage's tasks: a generator's work, and asking what is true, are the worker's."""
+    make = _MADE.get(kind)
+    if make is None:
+        return fn
     if is_coroutine_function(fn):
 
         @functools.wraps(fn)
-        async def gather(*args: Any, **keywords: Any) -> _Listed:
-            return _Listed(await fn(*args, **keywords))
+        async def gather(*args: Any, **keywords: Any) -> Any:
+            return make(await fn(*args, **keywords))
 
         return gather
-    return functools.update_wrapper(_Lister(fn), fn)
+    return functools.update_wrapper(_Made(fn, make), fn)
 
 
-class _Lister:
-    def __init__(self, fn: Callable[..., Iterable[Any]]) -> None:
+class _Made:
+    __slots__ = ("__dict__", "_fn", "_make")  # apart from what `fn` has in its own
+
+    def __init__(self, fn: Callable[..., Any], make: Callable[[Any], Any]) -> None:
         self._fn = fn
+        self._make = make
 
-    def __call__(self, *args: Any, **keywords: Any) -> _Listed:
-        return _Listed(self._fn(*args, **keywords))
+    def __call__(self, *args: Any, **keywords: Any) -> Any:
+        return self._make(self._fn(*args, **keywords))
