@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import operator
+import sys
 import threading
 from typing import TYPE_CHECKING, Any
 
@@ -130,6 +131,29 @@ def test_a_streams_error_reaches_the_observer_after_its_items_and_completed_does
     assert events[0] == 1
     assert "ZeroDivisionError" in events[1]
     assert len(events) == 2
+
+
+def test_an_observer_is_told_of_what_is_no_exception() -> None:
+    seen = Seen()
+    seen.subscribe(gs.stream([1]).map(sys.exit, on="threads").to_rx())
+    assert seen.wait() == ["SystemExit(1)"]
+
+
+def test_disposing_does_not_wait_for_an_observer_that_waits_for_a_lock() -> None:
+    lock, is_told = threading.Lock(), threading.Event()  # as operators such as `merge` have one
+
+    def on_next(_item: int) -> None:
+        is_told.set()
+        with lock:
+            pass
+
+    with lock:
+        subscription = gs.stream(gs.sources.every(1e-3)).to_rx().subscribe(on_next)
+        assert is_told.wait(SECONDS)
+        subscription.dispose()
+    for thread in threading.enumerate():
+        if thread.name == "gearshift-to-rx":
+            thread.join(SECONDS)
 
 
 def test_disposing_cancels_the_run() -> None:
