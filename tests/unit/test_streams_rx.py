@@ -96,6 +96,13 @@ def test_a_hot_observable_is_heard_from_the_start_and_disposed_of_at_the_end() -
     subject.on_next(8)
 
 
+def test_an_observable_with_time_has_a_thread_of_its_own_and_ends_at_once() -> None:
+    with gs.from_rx(rx.interval(0.001)).start() as run:
+        assert [next(run) for _ in range(3)] == [0, 1, 2]
+    with gs.from_rx(rx.timer(1000 * SECONDS).pipe(ops.start_with(7))).start() as run:
+        assert next(run) == 7
+
+
 def test_a_full_buffer_ends_the_stream_where_it_is_told_to() -> None:
     stream = gs.from_rx(rx.from_iterable(range(1000)), buffer=10, when_full="error")
     with stream.start() as run:

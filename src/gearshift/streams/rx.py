@@ -26,7 +26,6 @@ from gearshift.streams.stream import Stream, stream
 try:
     import reactivex
     from reactivex.disposable import Disposable
-    from reactivex.scheduler import CurrentThreadScheduler
     from reactivex.scheduler.periodicscheduler import PeriodicScheduler
     from reactivex.scheduler.scheduleditem import ScheduledItem
     from reactivex.subject import Subject
@@ -122,10 +121,7 @@ class _Subscription:
     def _subscribe(self) -> None:
         try:
             subscription = self._observable.subscribe(
-                self._put,
-                self._channel.fail,
-                self._channel.close,
-                scheduler=CurrentThreadScheduler.singleton(),
+                self._put, self._channel.fail, self._channel.close
             )
         except _EndedError:
             return
