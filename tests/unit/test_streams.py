@@ -505,6 +505,32 @@ def test_event_time_goes_by_the_items() -> None:
     ]
 
 
+@pytest.mark.parametrize("time_", [float("nan"), float("inf"), -float("inf")])
+def test_a_time_that_is_none_is_an_error_after_the_items_before(time_: float) -> None:
+    stream = gs.stream([1.0, 2.0, time_, 5.0], time=float)
+    got, error = taken(stream.keyed(lambda _: 0, idle_seconds=1).batch(1))
+    assert got == [[1.0], [2.0]]
+    assert isinstance(error, ValueError)
+    assert "time=" in str(error)
+
+
+def test_idle_seconds_that_a_float_cannot_tell_apart_do_not_stop_the_time() -> None:
+    items = [1.7e18, 1.7e18 + 1e9, 1.7e18 + 2e9]  # nanoseconds
+    stream = gs.stream(items, time=float).keyed(lambda _: 0, idle_seconds=1)
+    assert list(stream.batch(1)) == [[item] for item in items]
+
+
+def test_a_stop_iteration_of_time_is_an_error() -> None:
+    def time_of(number: int) -> float:
+        if number == 2:
+            raise StopIteration
+        return number
+
+    got, error = taken(gs.stream(range(5), time=time_of).batch(1))
+    assert got == [[0], [1]]
+    assert isinstance(error, RuntimeError)
+
+
 def test_event_time_moves_on_behind_a_filter_that_drops_all() -> None:
     events = [(0, 28.0), *((at, 0.0) for at in range(1, 100))]
     stream = (

@@ -6,6 +6,7 @@ live       has items when it likes, and tells; a pull never blocks
 
 from __future__ import annotations
 
+import math
 from itertools import accumulate
 from typing import TYPE_CHECKING, Any
 
@@ -148,7 +149,8 @@ class Stamp:
             return batch
         times: list[float] = []
         try:
-            times.extend(map(float, map(self._time, batch.items)))
+            for item in batch.items:
+                times.append(self._time_of(item))  # noqa: PERF401 - StopIteration must not end it in silence
         except Exception as error:  # what came before it goes on
             self._over = Over(error)
             if not times:
@@ -157,3 +159,16 @@ class Stamp:
         batch.times = list(accumulate([max(times[0], self._reached), *times[1:]], max))
         batch.now = self._reached = batch.times[-1]
         return batch
+
+    def _time_of(self, item: Any) -> float:
+        """Return when an item happened.
+
+        Raises:
+            ValueError: It is not a finite number.
+        """
+        time = float(self._time(item))
+        if not math.isfinite(time):
+            raise ValueError(
+                f"time={time!r} of the item {item!r:.200} is no moment: have `time` return seconds"
+            )
+        return time
