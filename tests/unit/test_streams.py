@@ -163,6 +163,17 @@ def test_what_came_before_an_error_of_an_operator_is_given_first() -> None:
     assert "three" in str(error)
 
 
+@pytest.mark.slow
+def test_what_runs_beside_a_long_item_waits_without_a_core() -> None:
+    def rest(number: int) -> int:
+        time.sleep(0.08 if number else 1.0)
+        return number
+
+    started = time.process_time()
+    assert list(gs.stream(range(12)).map(rest).scan(operator.add))[-1] == 66
+    assert time.process_time() - started < 0.4
+
+
 def test_what_a_source_raises_comes_after_its_items() -> None:
     def broken() -> Iterator[int]:
         yield 1

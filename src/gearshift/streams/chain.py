@@ -43,10 +43,6 @@ class _Bell(Wakeup):
     def clear(self) -> None:
         """Leave it: another node may not have looked yet."""
 
-    def reset(self) -> None:
-        """Unset it."""
-        super().clear()
-
 
 class Chain:
     """See the module's head."""
