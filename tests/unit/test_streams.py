@@ -42,6 +42,11 @@ def square(number: int) -> int:
     return number * number
 
 
+def wait_a_little(number: int) -> int:
+    time.sleep(0.02)
+    return number
+
+
 def upto(number: int) -> Iterator[int]:
     yield from range(number)
 
@@ -172,6 +177,21 @@ def test_what_runs_beside_a_long_item_waits_without_a_core() -> None:
     started = time.process_time()
     assert list(gs.stream(range(12)).map(rest).scan(operator.add))[-1] == 66
     assert time.process_time() - started < 0.4
+
+
+def test_a_source_that_falls_silent_waits_for_the_first_outcome_of_processes() -> None:
+    is_given = threading.Event()
+
+    def source() -> Iterator[int]:
+        yield 1
+        waited.append(is_given.wait(0.5))
+
+    waited: list[bool] = []
+    with gs.engines.ProcessExecutor(1) as pool:
+        list(gs.map(square, range(3), on=pool))  # its worker is up
+        for _ in gs.stream(source()).map(wait_a_little, on=pool).scan(operator.add):
+            is_given.set()
+    assert waited == [True]
 
 
 def test_what_a_source_raises_comes_after_its_items() -> None:

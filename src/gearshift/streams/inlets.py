@@ -50,7 +50,7 @@ class IterableInlet:
             return Over(self._setting.ended_by[0])
         if not source.pulled and not source.is_exhausted:
             if source.may_block:
-                return Act(self._pull, may_block=True, patience_seconds=source.patience(0.0))
+                return Act(self._pull, may_block=True, patience=source.patience)
             self._pull()
         if source.pulled:
             items, source.pulled = source.pulled, []

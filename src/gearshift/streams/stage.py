@@ -184,14 +184,19 @@ class Stage:
         own = self._own_idle(seconds)
         if isinstance(need, Idle):
             return own.beside(need)
-        if need.may_block and self.pump.is_busy and need.patience_seconds:
+        if need.patience is not None and self.pump.is_busy:
             now = time.monotonic()
             if self._patient_until is None:
-                self._patient_until = now + need.patience_seconds
+                self._patient_until = now + need.patience(self._start_seconds())
             if now < self._patient_until:
                 return own.beside(Idle(seconds=self._patient_until - now))
         self._patient_until = None
         return need
+
+    def _start_seconds(self) -> float:
+        """Return what the engine needs to give its first outcome."""
+        engine = self.pump.gears.engine
+        return engine.traits.start_seconds if engine is not None else 0.0
 
     def forget(self, failure: Failure) -> None:
         """Drop what belongs to an item that was skipped."""
