@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 import gearshift as gs
+from gearshift.streams.stage import Link
 from gearshift.testing.clock import VirtualClock
 
 if TYPE_CHECKING:
@@ -192,6 +193,24 @@ def test_a_source_that_falls_silent_waits_for_the_first_outcome_of_processes() -
         for _ in gs.stream(source()).map(wait_a_little, on=pool).scan(operator.add):
             is_given.set()
     assert waited == [True]
+
+
+def test_handing_over_a_long_list_takes_time_by_its_length_only() -> None:
+    link = Link(None)
+    link.give(list(range(100_000)))
+    started = time.process_time()
+    while not link.is_empty:
+        assert link.available(4) == 4
+        link.pull(4)
+    assert link.pulled == list(range(100_000))
+    link.give([1, 2, 3])
+    link.pull(2)
+    link.give([4])
+    link.end(None)
+    link.pull(5)
+    assert link.is_exhausted
+    assert link.pulled[-4:] == [1, 2, 3, 4]
+    assert time.process_time() - started < 1.0  # 0.02; 4 where each pull copied the rest
 
 
 def test_what_a_source_raises_comes_after_its_items() -> None:

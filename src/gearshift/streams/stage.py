@@ -45,6 +45,7 @@ class Link(Source):
         """
         super().__init__(iter(()), total=total, may_block=False)
         self._inbox: list[Any] = []
+        self._first = 0  # of it that was not handed over; so handing over does not copy the rest
         self._is_ended = False
 
     @property
@@ -55,21 +56,26 @@ class Link(Source):
     @property
     def is_empty(self) -> bool:
         """Whether everything was pulled."""
-        return not self._inbox
+        return not self._left
+
+    @property
+    def _left(self) -> int:
+        return len(self._inbox) - self._first
 
     def give(self, items: list[Any]) -> None:
         """Take the next items in."""
-        self._inbox = [*self._inbox, *items] if self._inbox else items
+        self._inbox = [*self._inbox[self._first :], *items] if self._left else items
+        self._first = 0
 
     def end(self, error: BaseException | None) -> None:
         """Nothing will come any more."""
         self._is_ended = True
         self.error = error
-        self.is_exhausted = not self._inbox
+        self.is_exhausted = not self._left
 
     def available(self, count: int) -> int:
         """Return how many of `count` items are there."""
-        return min(count, len(self._inbox))
+        return min(count, self._left)
 
     def filenos(self) -> Sequence[int]:
         """Return nothing: the node before has them."""
@@ -79,12 +85,15 @@ class Link(Source):
         """Hand over up to `count` items."""
         if count <= 0:
             return
-        if count >= len(self._inbox):
+        if self._first == 0 and count >= len(self._inbox):
             taken, self._inbox = self._inbox, []
         else:
-            taken, self._inbox = self._inbox[:count], self._inbox[count:]
+            taken = self._inbox[self._first : self._first + count]
+            self._first += len(taken)
+            if not self._left:
+                self._inbox, self._first = [], 0
         self.pulled.extend(taken)
-        self.is_exhausted = self._is_ended and not self._inbox
+        self.is_exhausted = self._is_ended and not self._left
 
 
 class Stage:
