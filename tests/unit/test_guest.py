@@ -223,3 +223,26 @@ def test_a_guest_is_refused_what_makes_no_sense() -> None:
 
     with pytest.raises(TypeError, match="async for"):
         gs.stream(numbers()).guest(Loop(), print)
+
+
+@pytest.mark.parametrize("inside", [True, False])
+def test_a_guest_whose_run_is_closed_is_over_but_not_complete(inside: bool) -> None:
+    loop, got = Loop(), []
+
+    def on_next(item: int) -> None:
+        got.append(item)
+        if inside:
+            run.close()
+
+    run = gs.stream(gs.sources.every(1e-3)).guest(
+        loop, on_next, on_completed=lambda: got.append(-1)
+    )
+    until = time.monotonic() + 20.0
+    while not got:
+        assert time.monotonic() < until
+        loop.turn()
+    run.close()
+    count = len(got)
+    for _ in range(50):
+        loop.turn()
+    assert got == list(range(count))

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 import gearshift as gs
+from gearshift.streams.stage import Link
 from gearshift.testing.clock import VirtualClock
 
 if TYPE_CHECKING:
@@ -40,6 +41,11 @@ def is_odd(number: int) -> int:
 
 def square(number: int) -> int:
     return number * number
+
+
+def wait_a_little(number: int) -> int:
+    time.sleep(0.02)
+    return number
 
 
 def upto(number: int) -> Iterator[int]:
@@ -190,6 +196,50 @@ def test_a_stop_iteration_of_a_function_ends_no_stream_in_silence(make: Any) -> 
     assert isinstance(error, RuntimeError | StopIteration)
 
 
+@pytest.mark.slow
+def test_what_runs_beside_a_long_item_waits_without_a_core() -> None:
+    def rest(number: int) -> int:
+        time.sleep(0.08 if number else 1.0)
+        return number
+
+    started = time.process_time()
+    assert list(gs.stream(range(12)).map(rest).scan(operator.add))[-1] == 66
+    assert time.process_time() - started < 0.4
+
+
+def test_a_source_that_falls_silent_waits_for_the_first_outcome_of_processes() -> None:
+    is_given = threading.Event()
+
+    def source() -> Iterator[int]:
+        yield 1
+        waited.append(is_given.wait(0.5))
+
+    waited: list[bool] = []
+    with gs.engines.ProcessExecutor(1) as pool:
+        list(gs.map(square, range(3), on=pool))  # its worker is up
+        for _ in gs.stream(source()).map(wait_a_little, on=pool).scan(operator.add):
+            is_given.set()
+    assert waited == [True]
+
+
+def test_handing_over_a_long_list_takes_time_by_its_length_only() -> None:
+    link = Link(None)
+    link.give(list(range(100_000)))
+    started = time.process_time()
+    while not link.is_empty:
+        assert link.available(4) == 4
+        link.pull(4)
+    assert link.pulled == list(range(100_000))
+    link.give([1, 2, 3])
+    link.pull(2)
+    link.give([4])
+    link.end(None)
+    link.pull(5)
+    assert link.is_exhausted
+    assert link.pulled[-4:] == [1, 2, 3, 4]
+    assert time.process_time() - started < 1.0  # 0.02; 4 where each pull copied the rest
+
+
 def test_what_a_source_raises_comes_after_its_items() -> None:
     def broken() -> Iterator[int]:
         yield 1
@@ -200,6 +250,57 @@ def test_what_a_source_raises_comes_after_its_items() -> None:
     assert got == [1, 9]
     assert isinstance(error, OSError)
     assert "gone" in str(error)
+
+
+def test_a_source_that_is_cancelled_does_not_end_as_if_it_were_complete() -> None:
+    async def source() -> AsyncIterator[int]:
+        yield 1
+        raise asyncio.CancelledError
+
+    got: list[int] = []
+
+    async def main() -> None:
+        async for item in gs.stream(source()).scan(operator.add):
+            got.append(item)  # noqa: PERF401 - what was got before the error counts
+
+    with pytest.raises(gs.RunClosedError, match="interrupted"):
+        asyncio.run(main())
+    assert got == [1]
+
+
+class Vague:
+    """Neither true nor false, as an array of several numbers."""
+
+    def __bool__(self) -> bool:
+        raise ValueError("ambiguous")
+
+
+@pytest.mark.parametrize("on", ["serial", "threads"])
+def test_an_answer_that_is_neither_true_nor_false_ends_the_stream_after_what_came_before(
+    on: str,
+) -> None:
+    stream = gs.stream(range(6))
+    got, error = taken(stream.filter(lambda n: n < 4 or Vague(), on=on))
+    assert got == [0, 1, 2, 3]
+    assert "ambiguous" in str(error)
+    skipping = stream.keyed(is_odd).filter(lambda n: n != 4 or Vague(), on=on, errors="skip")
+    assert taken(skipping)[0] == [0, 1, 2, 3]
+
+
+class Twice:
+    """A callable with attributes of its own."""
+
+    def __init__(self, fn: Any) -> None:
+        self._fn = fn
+        self._make = None
+
+    def __call__(self, number: int) -> list[int]:
+        return [self._fn(number)] * 2
+
+
+@pytest.mark.parametrize("on", ["serial", "processes"])
+def test_a_stage_calls_the_callable_it_was_given_and_not_what_that_holds(on: str) -> None:
+    assert list(gs.stream([1, 3]).flat_map(Twice(square), on=on)) == [1, 1, 9, 9]
 
 
 def test_failures_that_are_returned_pass_filters_in_their_place() -> None:
@@ -248,6 +349,14 @@ def test_a_cancelled_run_ends_with_its_error() -> None:
     run.close()
 
 
+def test_a_run_that_is_cancelled_before_its_first_item_gives_none() -> None:
+    run = gs.stream(gs.sources.every(1e-4, count=1000)).pairwise().start()
+    run.cancel()
+    got, error = taken(run)
+    assert got == []
+    assert isinstance(error, gs.RunCancelledError)
+
+
 def test_a_cancelled_run_of_operators_alone_ends_too() -> None:
     run = gs.stream(count()).scan(operator.add).start()
     assert [next(run) for _ in range(3)] == [0, 1, 3]
@@ -258,12 +367,28 @@ def test_a_cancelled_run_of_operators_alone_ends_too() -> None:
     run.close()
 
 
-def test_a_run_that_is_cancelled_before_its_first_item_gives_none() -> None:
+def test_a_run_of_operators_that_is_cancelled_before_its_first_item_gives_none() -> None:
     run = gs.stream(count()).scan(operator.add).start()
     run.cancel()
     got, error = taken(run)
     assert got == []
     assert isinstance(error, gs.RunCancelledError)
+
+
+@pytest.mark.parametrize("stages", [0, 1])
+def test_closing_ends_the_loop_of_another_thread(stages: int) -> None:
+    channel: gs.sources.Channel[int] = gs.sources.channel()
+    stream: gs.Stream[Any] = gs.stream(channel).pairwise()
+    run = (stream.map(square, on="threads") if stages else stream).start()
+    ended: list[Any] = []
+    consumer = threading.Thread(target=lambda: ended.append(list(run)), daemon=True)
+    consumer.start()
+    while run.report.seconds == 0:
+        time.sleep(0.001)  # else it would refuse to begin
+    threading.Event().wait(0.05)  # until it waits for items
+    run.close()
+    consumer.join(SECONDS)
+    assert ended == [[]]
 
 
 def test_a_closed_run_cannot_go_on() -> None:
@@ -465,6 +590,32 @@ def test_event_time_goes_by_the_items() -> None:
         [(11, "c"), (5, "late")],
         [(40, "d")],
     ]
+
+
+@pytest.mark.parametrize("time_", [float("nan"), float("inf"), -float("inf")])
+def test_a_time_that_is_none_is_an_error_after_the_items_before(time_: float) -> None:
+    stream = gs.stream([1.0, 2.0, time_, 5.0], time=float)
+    got, error = taken(stream.keyed(lambda _: 0, idle_seconds=1).batch(1))
+    assert got == [[1.0], [2.0]]
+    assert isinstance(error, ValueError)
+    assert "time=" in str(error)
+
+
+def test_idle_seconds_that_a_float_cannot_tell_apart_do_not_stop_the_time() -> None:
+    items = [1.7e18, 1.7e18 + 1e9, 1.7e18 + 2e9]  # nanoseconds
+    stream = gs.stream(items, time=float).keyed(lambda _: 0, idle_seconds=1)
+    assert list(stream.batch(1)) == [[item] for item in items]
+
+
+def test_a_stop_iteration_of_time_is_an_error() -> None:
+    def time_of(number: int) -> float:
+        if number == 2:
+            raise StopIteration
+        return number
+
+    got, error = taken(gs.stream(range(5), time=time_of).batch(1))
+    assert got == [[0], [1]]
+    assert isinstance(error, RuntimeError)
 
 
 def test_event_time_moves_on_behind_a_filter_that_drops_all() -> None:

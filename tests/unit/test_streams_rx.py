@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import operator
+import sys
 import threading
 from typing import TYPE_CHECKING, Any
 
@@ -95,6 +96,13 @@ def test_a_hot_observable_is_heard_from_the_start_and_disposed_of_at_the_end() -
     subject.on_next(8)
 
 
+def test_an_observable_with_time_has_a_thread_of_its_own_and_ends_at_once() -> None:
+    with gs.from_rx(rx.interval(0.001)).start() as run:
+        assert [next(run) for _ in range(3)] == [0, 1, 2]
+    with gs.from_rx(rx.timer(1000 * SECONDS).pipe(ops.start_with(7))).start() as run:
+        assert next(run) == 7
+
+
 def test_a_full_buffer_ends_the_stream_where_it_is_told_to() -> None:
     stream = gs.from_rx(rx.from_iterable(range(1000)), buffer=10, when_full="error")
     with stream.start() as run:
@@ -130,6 +138,29 @@ def test_a_streams_error_reaches_the_observer_after_its_items_and_completed_does
     assert events[0] == 1
     assert "ZeroDivisionError" in events[1]
     assert len(events) == 2
+
+
+def test_an_observer_is_told_of_what_is_no_exception() -> None:
+    seen = Seen()
+    seen.subscribe(gs.stream([1]).map(sys.exit, on="threads").to_rx())
+    assert seen.wait() == ["SystemExit(1)"]
+
+
+def test_disposing_does_not_wait_for_an_observer_that_waits_for_a_lock() -> None:
+    lock, is_told = threading.Lock(), threading.Event()  # as operators such as `merge` have one
+
+    def on_next(_item: int) -> None:
+        is_told.set()
+        with lock:
+            pass
+
+    with lock:
+        subscription = gs.stream(gs.sources.every(1e-3)).to_rx().subscribe(on_next)
+        assert is_told.wait(SECONDS)
+        subscription.dispose()
+    for thread in threading.enumerate():
+        if thread.name == "gearshift-to-rx":
+            thread.join(SECONDS)
 
 
 def test_disposing_cancels_the_run() -> None:

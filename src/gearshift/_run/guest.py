@@ -173,7 +173,7 @@ class Guest:
         self._mover.finish(wait=False)
         self._run.close()
         if error is None:
-            if self._on_completed is not None:
+            if self._on_completed is not None and self._run.report.finished:  # else it was closed
                 self._on_completed()
         elif self._on_error is not None:
             self._on_error(error)

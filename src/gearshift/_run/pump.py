@@ -559,7 +559,7 @@ class Pump:
         self._tally.begin_lane(self._clock())
         lane = self.gears.lane
         while lane is not None and not is_over(0.0) and not self._is_cancelled:
-            self.wakeup.clear()
+            self.wakeup.reset()  # its owner looks at everything once the item is over
             self._collect_from(lane)
             self.gears.tune(self._clock(), self._remaining())
             if not self.source.may_block:

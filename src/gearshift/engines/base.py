@@ -179,6 +179,10 @@ class Wakeup:
             with suppress(BlockingIOError):
                 os.read(self._read_fd, 4096)
 
+    def reset(self) -> None:
+        """Unset it, for whoever looks at everything after this, also where several share it."""
+        Wakeup.clear(self)
+
     def mark(self) -> None:
         """Take it for set, since its descriptor was readable: a late writer set the flag before it was cleared."""
         self._is_set = True

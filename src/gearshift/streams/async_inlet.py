@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, Any
 
+from gearshift.errors import RunClosedError
 from gearshift.streams.batch import Batch
 from gearshift.streams.needs import Act, Idle, Over
 
@@ -69,6 +70,13 @@ class AsyncInlet:
             self._is_over = True
         except Exception as error:
             self._error, self._is_over = error, True
+        except BaseException as interrupt:
+            self._is_over = True
+            self._error = RunClosedError(
+                "the run was interrupted while it took an item from its source, and cannot go on"
+            )
+            self._error.__cause__ = interrupt
+            raise
         finally:
             self._setting.wakeup.set()
 

@@ -44,10 +44,6 @@ class _Bell(Wakeup):
     def clear(self) -> None:
         """Leave it: another node may not have looked yet."""
 
-    def reset(self) -> None:
-        """Unset it."""
-        super().clear()
-
 
 class Chain:
     """See the module's head."""
@@ -253,6 +249,7 @@ class Chain:
             ending.callback(self._close_sources)
             for pump in reversed(self._parts.pumps):
                 ending.callback(pump.finish, wait=wait)
+        self.wakeup.set()  # another thread may wait for items of a run that was closed
 
     def _close_sources(self) -> None:
         self._clock.unwatch(self.wakeup)

@@ -6,6 +6,7 @@ live       has items when it likes, and tells; a pull never blocks
 
 from __future__ import annotations
 
+import math
 from itertools import accumulate
 from typing import TYPE_CHECKING, Any
 
@@ -49,7 +50,7 @@ class IterableInlet:
             return Over(self._setting.ended_by[0])
         if not source.pulled and not source.is_exhausted:
             if source.may_block:
-                return Act(self._pull, may_block=True, patience_seconds=source.patience(0.0))
+                return Act(self._pull, may_block=True, patience=source.patience)
             self._pull()
         if source.pulled:
             items, source.pulled = source.pulled, []
@@ -144,20 +145,33 @@ class Stamp:
         if self._over is not None:
             return self._over
         batch = self._child.step()
-        if not isinstance(batch, Batch):
+        if not isinstance(batch, Batch) or not batch.items:
             return batch
-        times: list[float] = []
-        error: Exception | None = None
-        try:
-            times.extend(map(float, map(self._time, batch.items)))
-        except Exception as raised:
-            error = raised
-        if len(times) < len(batch.items):  # what came before it goes on
-            # Without an error: `extend` took a StopIteration for the end of the items.
-            self._over = Over(error or RuntimeError("the function `time` raised StopIteration"))
+        times, error = self._times_of(batch.items)
+        if error is not None:  # what came before it goes on
+            self._over = Over(error)
             if not times:
                 return self._over
             batch.items = batch.items[: len(times)]
         batch.times = list(accumulate([max(times[0], self._reached), *times[1:]], max))
         batch.now = self._reached = batch.times[-1]
         return batch
+
+    def _times_of(self, items: list[Any]) -> tuple[list[float], Exception | None]:
+        """Return when items happened, up to the first that does not say so, and what is wrong with that."""
+        times: list[float] = []
+        error: Exception | None = None
+        try:
+            times.extend(map(float, map(self._time, items)))
+            if len(times) < len(items):  # `extend` took a StopIteration for the end of the items
+                error = RuntimeError("the function `time` raised StopIteration")
+        except Exception as raised:
+            error = raised
+        if not all(map(math.isfinite, times)):
+            first = next(n for n, time in enumerate(times) if not math.isfinite(time))
+            error = ValueError(
+                f"time={times[first]!r} of the item {items[first]!r:.200} is no moment: "
+                "have `time` return seconds"
+            )
+            del times[first:]
+        return times, error

@@ -33,12 +33,13 @@ class Act:
     Attributes:
         run: Does it.
         may_block: It pulls a source that may fall silent, rather than running items for 2 ms.
-        patience_seconds: How long to wait for outcomes that are under way before it is done.
+        patience: Says how long to wait for outcomes that are under way before it is done,
+            given the seconds in which their engine starts; None means not at all.
     """
 
     run: Callable[[], None]
     may_block: bool = False
-    patience_seconds: float = 0.0
+    patience: Callable[[float], float] | None = None
 
 
 @dataclass(frozen=True, slots=True)

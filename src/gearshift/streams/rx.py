@@ -26,7 +26,6 @@ from gearshift.streams.stream import Stream, stream
 try:
     import reactivex
     from reactivex.disposable import Disposable
-    from reactivex.scheduler import CurrentThreadScheduler
     from reactivex.scheduler.periodicscheduler import PeriodicScheduler
     from reactivex.scheduler.scheduleditem import ScheduledItem
     from reactivex.subject import Subject
@@ -124,10 +123,7 @@ class _Subscription:
     def _subscribe(self) -> None:
         try:
             subscription = self._observable.subscribe(
-                self._put,
-                self._channel.fail,
-                self._channel.close,
-                scheduler=CurrentThreadScheduler.singleton(),
+                self._put, self._channel.fail, self._channel.close
             )
         except _EndedError:
             return
@@ -177,29 +173,46 @@ class _Followed:
     def __init__(self, source: Stream[Any], observer: rx_abc.ObserverBase[Any]) -> None:
         self._run = source.start()
         self._observer = observer
+        self._guard = threading.Lock()
         self._is_disposed = False
+        self._is_telling = False  # the observer something
         self._thread = threading.Thread(target=self._follow, name="gearshift-to-rx", daemon=True)
 
     def begin(self) -> None:
         self._thread.start()
 
     def end(self) -> None:
-        """Cancel the run, and return when it is over."""
-        self._is_disposed = True
+        """Cancel the run; return when it is over, or at once while the observer is being told something.
+
+        That may wait for a lock of an operator's, in which whoever disposes may be.
+        """
+        with self._guard:
+            self._is_disposed = True
+            is_telling = self._is_telling
         self._run.cancel()
-        if threading.current_thread() is not self._thread:
+        if not is_telling:
             self._thread.join()
 
     def _follow(self) -> None:
         try:
             with self._run as run:
                 for item in run:
-                    self._observer.on_next(item)
-        except Exception as error:
-            if not self._is_disposed:
-                self._observer.on_error(error)
+                    self._tell(self._observer.on_next, item)
+        except BaseException as error:  # SystemExit of a task's too: it is its item's failure
+            self._tell(self._observer.on_error, error)
         else:
-            self._observer.on_completed()
+            self._tell(self._observer.on_completed)
+
+    def _tell(self, handler: Callable[..., Any], *said: Any) -> None:
+        """Call a handler of the observer, but none after the end."""
+        with self._guard:
+            if self._is_disposed:
+                return
+            self._is_telling = True
+        try:
+            handler(*said)
+        finally:
+            self._is_telling = False
 
 
 class RxNode:

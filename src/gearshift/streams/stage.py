@@ -22,13 +22,13 @@ from gearshift.streams.batch import Batch
 from gearshift.streams.needs import Act, Idle, Over
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable, Sequence
 
     from gearshift._run.pump import Pump
     from gearshift.engines.base import Job
     from gearshift.streams.needs import Node, Setting
 
-__all__ = ["Kind", "Link", "Stage", "listed"]
+__all__ = ["Kind", "Link", "Stage", "work_of"]
 
 Kind = Literal["map", "filter", "flat_map"]
 
@@ -47,6 +47,7 @@ class Link(Source):
         """
         super().__init__(iter(()), total=total, may_block=False)
         self._inbox: list[Any] = []
+        self._first = 0  # of it that was not handed over; so handing over does not copy the rest
         self._is_ended = False
 
     @property
@@ -57,21 +58,26 @@ class Link(Source):
     @property
     def is_empty(self) -> bool:
         """Whether everything was pulled."""
-        return not self._inbox
+        return not self._left
+
+    @property
+    def _left(self) -> int:
+        return len(self._inbox) - self._first
 
     def give(self, items: list[Any]) -> None:
         """Take the next items in."""
-        self._inbox = [*self._inbox, *items] if self._inbox else items
+        self._inbox = [*self._inbox[self._first :], *items] if self._left else items
+        self._first = 0
 
     def end(self, error: BaseException | None) -> None:
         """Nothing will come any more."""
         self._is_ended = True
         self.error = error
-        self.is_exhausted = not self._inbox
+        self.is_exhausted = not self._left
 
     def available(self, count: int) -> int:
         """Return how many of `count` items are there."""
-        return min(count, len(self._inbox))
+        return min(count, self._left)
 
     def filenos(self) -> Sequence[int]:
         """Return nothing: the node before has them."""
@@ -81,12 +87,15 @@ class Link(Source):
         """Hand over up to `count` items."""
         if count <= 0:
             return
-        if count >= len(self._inbox):
+        if self._first == 0 and count >= len(self._inbox):
             taken, self._inbox = self._inbox, []
         else:
-            taken, self._inbox = self._inbox[:count], self._inbox[count:]
+            taken = self._inbox[self._first : self._first + count]
+            self._first += len(taken)
+            if not self._left:
+                self._inbox, self._first = [], 0
         self.pulled.extend(taken)
-        self.is_exhausted = self._is_ended and not self._inbox
+        self.is_exhausted = self._is_ended and not self._left
 
 
 class Stage:
@@ -188,14 +197,19 @@ class Stage:
         own = self._own_idle(seconds)
         if isinstance(need, Idle):
             return own.beside(need)
-        if need.may_block and self.pump.is_busy and need.patience_seconds:
+        if need.patience is not None and self.pump.is_busy:
             now = time.monotonic()
             if self._patient_until is None:
-                self._patient_until = now + need.patience_seconds
+                self._patient_until = now + need.patience(self._start_seconds())
             if now < self._patient_until:
                 return own.beside(Idle(seconds=self._patient_until - now))
         self._patient_until = None
         return need
+
+    def _start_seconds(self) -> float:
+        """Return what the engine needs to give its first outcome."""
+        engine = self.pump.gears.engine
+        return engine.traits.start_seconds if engine is not None else 0.0
 
     def forget(self, failure: Failure) -> None:
         """Drop what belongs to an item that was skipped."""
@@ -228,7 +242,10 @@ class Stage:
         if self._kind == "map":
             batch.items = values
         elif self._kind == "filter":
-            _filter(batch, values, may_fail=self._may_fail)
+            # Asked here and not by the worker: a function around a predicate takes as long as a short one.
+            error = _filter(batch, values, may_fail=self._may_fail)
+            if error is not None:
+                self._over = Over(error)
         else:
             _flatten(batch, values)
         return batch
@@ -318,18 +335,29 @@ def _taken(column: list[Any], count: int) -> list[Any] | None:
     return taken
 
 
-def _filter(batch: Batch, kept: list[Any], *, may_fail: bool) -> None:
-    """Leave the items that are wanted; a failure takes its item's place."""
+def _filter(batch: Batch, kept: list[Any], *, may_fail: bool) -> Exception | None:
+    """Leave the items that are wanted; a failure takes its item's place.
+
+    Returns:
+        What was raised by an answer that is neither true nor false; items from there on are gone.
+    """
     if may_fail:
         batch.items = [
             outcome if _is_failure(outcome) else item
             for item, outcome in zip(batch.items, kept, strict=True)
         ]
-    batch.items = list(compress(batch.items, kept))
+    wanted: list[bool] = []
+    error = None
+    try:
+        wanted.extend(map(bool, kept))
+    except Exception as raised:
+        error = raised
+    batch.items = list(compress(batch.items, wanted))
     if batch.keys is not None:
-        batch.keys = list(compress(batch.keys, kept))
+        batch.keys = list(compress(batch.keys, wanted))
     if batch.times is not None:
-        batch.times = list(compress(batch.times, kept))
+        batch.times = list(compress(batch.times, wanted))
+    return error
 
 
 def _flatten(batch: Batch, values: list[Any]) -> None:
@@ -356,12 +384,14 @@ class _Listed(list[Any]):
     __slots__ = ()
 
 
-def listed(fn: Callable[..., Any]) -> Callable[..., Any]:
-    """Return a function that gives all that `fn` gives: a generator's work belongs to the worker."""
+def work_of(fn: Callable[..., Any], kind: Kind) -> Callable[..., Any]:
+    """Return the function of a stage's tasks: a generator's work is the worker's."""
+    if kind != "flat_map":
+        return fn
     if is_coroutine_function(fn):
 
         @functools.wraps(fn)
-        async def gather(*args: Any, **keywords: Any) -> _Listed:
+        async def gather(*args: Any, **keywords: Any) -> Any:
             return _Listed(await fn(*args, **keywords))
 
         return gather
@@ -369,8 +399,10 @@ def listed(fn: Callable[..., Any]) -> Callable[..., Any]:
 
 
 class _Lister:
-    def __init__(self, fn: Callable[..., Iterable[Any]]) -> None:
+    __slots__ = ("__dict__", "_fn")  # apart from what `fn` has in its own
+
+    def __init__(self, fn: Callable[..., Any]) -> None:
         self._fn = fn
 
-    def __call__(self, *args: Any, **keywords: Any) -> _Listed:
+    def __call__(self, *args: Any, **keywords: Any) -> Any:
         return _Listed(self._fn(*args, **keywords))

@@ -32,7 +32,7 @@ from gearshift.streams.operators.stale import StaleAfter
 from gearshift.streams.parts import Parts
 from gearshift.streams.sources.base import LiveSource
 from gearshift.streams.sources.emitter import Emitter
-from gearshift.streams.stage import Kind, Link, Stage, listed
+from gearshift.streams.stage import Kind, Link, Stage, work_of
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
@@ -605,11 +605,10 @@ def _behind(node: Node, operators: list[Operator]) -> Node:
 def _stage(step: _StageStep, child: Node, parts: Parts) -> Stage:
     """Put a function with its pump behind a node."""
     in_turn = step.options.get("ordered", True) and step.errors != "skip"
-    function = listed(step.function) if step.kind == "flat_map" else step.function
     total = step.options.get("total")
     link = Link(child.total if total is None else total)
     pump, job = make_pump(
-        function,
+        work_of(step.function, step.kind),
         link,
         star=step.options.get("star", False),
         errors=step.errors,

@@ -151,6 +151,6 @@ class ForgetIdle(Plain):
             return math.inf
         step = self._seconds / _LOOKS
         later = (math.floor(now / step) + 1) * step
-        if later <= now:  # the quotient was rounded down
-            later += step
+        if later <= now:  # rounded down, or a float does not tell a quarter apart
+            later = max(later + step, math.nextafter(now, math.inf))
         return max(self.leaves(min(self._seen.values())), later)
