@@ -6,6 +6,7 @@ import asyncio
 import gc
 import operator
 import os
+import signal
 import threading
 import time
 from itertools import count
@@ -687,3 +688,91 @@ def test_each_calls_in_this_thread_and_reports() -> None:
     report = gs.stream(range(10)).filter(is_odd).run()
     assert (report.items, report.succeeded, report.engine) == (10, 5, "stream")
     assert report.as_dict()["stages"][0]["items"] == 10
+
+
+# A run that is asked from inside of itself
+
+
+@pytest.mark.parametrize(
+    "stage",
+    [
+        lambda stream, again: stream.scan(lambda _, number: again(number)),
+        lambda stream, again: stream.map(again, on="serial").filter(lambda _: True, on="serial"),
+        lambda stream, again: stream.map(again, on="threads").filter(lambda _: True),
+        lambda stream, again: stream.map(again, on="threads"),
+        lambda stream, again: stream.map(again, on="serial"),
+    ],
+    ids=["operator", "serial", "threads", "gs.map on threads", "gs.map on serial"],
+)
+@pytest.mark.parametrize("what", ["next", "close"])
+def test_a_run_refuses_its_own_functions(stage: Any, what: str) -> None:
+    runs: list[gs.Run[int]] = []
+
+    def again(number: int) -> int:
+        if number == 3:
+            next(runs[0]) if what == "next" else runs[0].close()
+        return number
+
+    runs.append(stage(gs.stream(range(8)), again).start())
+    got, error = taken(runs[0])
+    assert got == [0, 1, 2]
+    assert isinstance(error, RuntimeError)
+    assert "run is" in str(error)
+    runs[0].close()
+
+
+@pytest.mark.parametrize("stages", [0, 1])
+def test_a_run_refuses_its_own_source(stages: int) -> None:
+    runs: list[gs.Run[int]] = []
+
+    def source() -> Iterator[int]:
+        yield 1
+        yield next(runs[0])
+
+    stream = gs.stream(source()).map(abs, on="serial")
+    runs.append((stream.scan(operator.add) if stages else stream).start())
+    got, error = taken(runs[0])
+    assert got == [1]
+    assert "from inside of itself" in str(error)
+
+
+def test_ctrl_c_waits_for_one_call_of_a_slow_operator_and_loses_nothing() -> None:
+    def slow(_: int, number: int) -> int:
+        time.sleep(0.02)
+        if number == 2:
+            signal.raise_signal(signal.SIGINT)
+        called.append(number)
+        return number
+
+    called: list[int] = []
+    got: list[int] = []
+    run = gs.stream(range(50)).scan(slow).start()
+    with pytest.raises(KeyboardInterrupt):
+        got.extend(run)
+    assert len(called) < 10
+    got.extend(run)
+    assert got == list(range(50))
+
+
+def test_a_second_ctrl_c_gets_out_of_an_operator_that_hangs() -> None:
+    def hang(_: int, number: int) -> int:
+        signal.raise_signal(signal.SIGINT)
+        time.sleep(0.6)
+        signal.raise_signal(signal.SIGINT)
+        return number
+
+    run = gs.stream(range(50)).scan(hang).start()
+    with pytest.raises(KeyboardInterrupt):
+        list(run)
+    with pytest.raises(gs.RunClosedError, match="inside of an operator"):
+        list(run)
+
+
+def test_merge_in_event_time_goes_by_the_time_of_the_items() -> None:
+    times = range(0, 6_000, 2)
+    first = gs.stream([(at, "a") for at in times], time=operator.itemgetter(0))
+    second = gs.stream([(at + 1, "b") for at in times], time=operator.itemgetter(0))
+    merged = list(first.merge(second.map(lambda item: item, on="threads")))
+    assert merged == sorted(merged)
+    assert len(merged) == 6_000
+    assert {len(window) for window in first.merge(second).window(10)} == {10}

@@ -13,6 +13,7 @@ rx = pytest.importorskip("reactivex", reason="the extra rx is not installed")
 
 from reactivex import Observable  # noqa: E402 - only where it is installed
 from reactivex import operators as ops  # noqa: E402
+from reactivex.scheduler import NewThreadScheduler  # noqa: E402
 from reactivex.subject import Subject  # noqa: E402
 
 import gearshift as gs  # noqa: E402
@@ -246,3 +247,14 @@ def test_an_error_of_the_stream_can_be_caught_by_an_operator() -> None:
 
     stream = gs.stream(range(5)).map(fail, on="serial").rx(ops.catch(lambda *_: rx.of("caught")))
     assert list(stream) == [0, 1, "caught"]
+
+
+def test_operators_may_work_in_threads_of_their_own() -> None:
+    moved = gs.stream(range(300)).rx(ops.observe_on(NewThreadScheduler()))
+    assert sorted(moved) == list(range(300))
+    later = gs.stream(range(3)).rx(
+        ops.flat_map(
+            lambda n: rx.timer(0.05, scheduler=NewThreadScheduler()).pipe(ops.map(lambda _: n))
+        )
+    )
+    assert sorted(later) == [0, 1, 2]

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from gearshift._run.mover import Mover
+    from gearshift._run.pump import Step
     from gearshift.engines.base import Job
 
 __all__ = ["drive"]
@@ -29,6 +30,8 @@ def drive(pump: Mover, job: Job, ended: Callable[[], None]) -> Iterator[Any]:
     """
     if not pump.has_started:
         pump.start(job)
+    step: Step | None = None
+    error: BaseException | None = None
     try:
         while True:
             yield from pump.window
@@ -49,3 +52,6 @@ def drive(pump: Mover, job: Job, ended: Callable[[], None]) -> Iterator[Any]:
                 return
     finally:
         pump.pause()
+        # An exception keeps this frame, and the run keeps the exception: without this its descriptors
+        # would stay open until a garbage collection.
+        del pump, ended, step, error

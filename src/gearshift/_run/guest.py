@@ -291,6 +291,8 @@ def host_of(given: Any) -> Host:
     Raises:
         TypeError: It is none.
     """
+    if isinstance(given, _FunctionHost | _TkHost | _AsyncioHost):
+        return given
     if hasattr(given, "after") and hasattr(given, "tk"):
         return _TkHost(given)
     if hasattr(given, "call_later") and hasattr(given, "add_reader"):

@@ -83,6 +83,10 @@ class Mover(Protocol):
         """Return what becomes readable with news, beside the wake-up."""
         ...
 
+    def check_outside(self, what: str) -> None:
+        """Refuse what a function or the source of the run cannot do to it."""
+        ...
+
     def cancel(self, grace: float = 0.0) -> None:
         """End the run soon; from any thread or signal handler."""
         ...

@@ -28,6 +28,7 @@ from gearshift._choose.tune import ChunkTuner
 from gearshift._measure.memory import memory
 from gearshift._run.limits import Buffer, MemoryGate, RateGate
 from gearshift._run.tally import Tally
+from gearshift._work.scope import CURRENT
 from gearshift.engines.base import Wakeup
 from gearshift.errors import JournalError, RunCancelledError
 from gearshift.facts import Report, Returned, Settled
@@ -132,6 +133,7 @@ class Pump:
         self._tuned_for: Lane | None = None
         self._left_at: float | None = None  # to the consumer or the source
         self._single = False
+        self._is_inside = False  # a function of the user's runs, or the source is asked
         self._thread: int | None = None  # that carries out a step, not the consumer's turn
         self._is_awaiting = False  # items of a source that tells when they come
         self._started_at: float | None = None
@@ -252,6 +254,7 @@ class Pump:
         with interrupts_held():
             self.check_process()
             self._check_thread()
+            self.check_outside("asked for items")
             step = self.advance()
             if step.action is Action.EMIT or step.action is Action.END:
                 self._thread = None  # the consumer has the word, and may go on in another thread
@@ -315,7 +318,11 @@ class Pump:
 
     def pull(self, count: int) -> None:
         """Take items from the source; may block."""
-        self.source.pull(count)
+        self._is_inside = True
+        try:
+            self.source.pull(count)
+        finally:
+            self._is_inside = False
 
     async def apull(self, count: int) -> None:
         """Take items from an asynchronous source."""
@@ -325,7 +332,33 @@ class Pump:
         """Run items in the caller's thread for about that long."""
         # The journal and the clock of a rate are the caller's: beside it nothing is sent then.
         is_open = self._journal is None and self._gate is None
-        self.gears.work(seconds, self._go_on_beside if is_open else None)
+        self._is_inside = True
+        try:
+            self.gears.work(seconds, self._go_on_beside if is_open else None)
+        finally:
+            self._is_inside = False
+
+    def check_outside(self, what: str) -> None:
+        """Refuse what a function or the source of the run cannot do to it.
+
+        Raises:
+            RuntimeError: It is called from inside of a task, or while the source is asked, and
+                would wait for itself.
+        """
+        if self._is_inside and self._thread == threading.get_ident():
+            raise RuntimeError(
+                f"the run is {what} from inside of itself, by its function or its source: "
+                "use cancel() there, or another run"
+            )
+        call = CURRENT.get()
+        if (
+            call is not None
+            and self.gears.engine is not None
+            and call.scope.belongs_to(getattr(self.gears.engine, "owner", self.gears.engine))
+        ):
+            raise RuntimeError(
+                f"the run is {what} by a task on its own engine, and would wait for it: use cancel() there"
+            )
 
     def wait(self, seconds: float | None) -> None:
         """Block until there is news, at most so long."""
@@ -342,6 +375,12 @@ class Pump:
         self._grace_ends_at = self._clock() + grace if grace else 0.0
         self._is_cancelled = True
         self.wakeup.set()
+
+    def forget_errors(self) -> None:
+        """Let go of what it ended with: its traceback holds whoever raised it, and so the run."""
+        self.ending_error = None
+        self.source.error = None
+        self._error = None
 
     def leave(self) -> None:
         """Tell the journal that `abandon` comes, from whatever thread; never blocks."""

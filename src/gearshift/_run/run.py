@@ -174,7 +174,13 @@ class Run(Generic[R_co]):
         """End the run now: revoke what has not started, stop what can be stopped, wait for the rest.
 
         That of a guest is closed in its loop's thread; `cancel` is for the others.
+
+        Raises:
+            RuntimeError: It is called by a function or the source of the run itself, which would be
+                waited for.
         """
+        if self._pump.is_ours and not self._pump.has_ended:
+            self._pump.check_outside("closed")
         self._is_closed = True
         if self._guest is not None:
             guest, self._guest = self._guest, None

@@ -51,13 +51,15 @@ class Batch:
         """Return when each item happened."""
         return repeat(self.now) if self.times is None else self.times
 
-    def empty(self) -> Batch:
-        """Return a batch with the same columns and nothing in them."""
+    def part(self, start: int, stop: int) -> Batch:
+        """Return some of the items; in event time the batch has reached the time of the last of them."""
+        times = None if self.times is None else self.times[start:stop]
+        is_last = stop >= len(self.items)
         return Batch(
-            [],
-            None if self.keys is None else [],
-            None if self.times is None else [],
-            now=self.now,
+            self.items[start:stop],
+            None if self.keys is None else self.keys[start:stop],
+            times,
+            now=times[-1] if times and not is_last else self.now,
         )
 
     def append(self, item: Any, key: Any, time: float) -> None:

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 from gearshift._run.pump import Action, Step
 from gearshift.engines.base import Wakeup
-from gearshift.errors import RunCancelledError
+from gearshift.errors import RunCancelledError, RunClosedError
 from gearshift.facts import STREAM, Report
 from gearshift.host import interrupts_held
 from gearshift.streams.batch import Batch
@@ -45,6 +45,19 @@ class _Bell(Wakeup):
         """Leave it: another node may not have looked yet."""
 
 
+class _Ended:
+    """The last node of a chain that has ended."""
+
+    total: int | None = None
+
+    def start(self, setting: Setting) -> None:
+        """Do nothing."""
+
+    def step(self) -> Over:
+        """Give nothing."""
+        return Over()
+
+
 class Chain:
     """See the module's head."""
 
@@ -68,6 +81,7 @@ class Chain:
         self._setting = Setting(wakeup=self.wakeup, clock=clock, in_event_time=in_event_time)
         self._act: Callable[[], None] | None = None
         self._filenos: Sequence[int] = ()
+        self._is_inside = False  # a function of the user's runs, or a source is asked
         self._thread: int | None = None
         self._pid = os.getpid()
         self._started_at: float | None = None
@@ -143,17 +157,37 @@ class Chain:
         """
         with interrupts_held():
             self._check_caller()
+            self.check_outside("asked for items")
             self._bell.reset()
             self._act = None
             self._filenos = ()
             if self._is_closed or self.has_ended:
                 step = Step(Action.END, error=self.ending_error)
             else:
-                step = self._decide(self._last.step())
+                step = self._decide(self._ask())
                 self.ending_error = step.error
             if step.action is Action.EMIT or step.action is Action.END:
                 self._thread = None
             return step
+
+    def _ask(self) -> Batch | Act | Idle | Over:
+        """Ask the last node.
+
+        Raises:
+            BaseException: A second Ctrl-C struck a function that takes long; the run cannot go on then.
+        """
+        self._is_inside = True
+        try:
+            return self._last.step()
+        except BaseException as error:
+            self.ending_error = RunClosedError(
+                "the run was interrupted inside of an operator's function, and cannot go on"
+            )
+            self.ending_error.__cause__ = error
+            self._is_closed = True
+            raise
+        finally:
+            self._is_inside = False
 
     def _decide(self, need: Batch | Act | Idle | Over) -> Step:
         """Say what comes next."""
@@ -185,7 +219,26 @@ class Chain:
         del count  # whoever asked knows
         if self._act is not None:
             act, self._act = self._act, None
-            act()
+            self._is_inside = True
+            try:
+                act()
+            finally:
+                self._is_inside = False
+
+    def check_outside(self, what: str) -> None:
+        """Refuse what a function or the source of the run cannot do to it.
+
+        Raises:
+            RuntimeError: It is called from inside of a task or an operator, or while a source is
+                asked, and would wait for itself.
+        """
+        if self._is_inside and self._thread == threading.get_ident():
+            raise RuntimeError(
+                f"the run is {what} from inside of itself, by its function or its source: "
+                "use cancel() there, or another run"
+            )
+        for pump in self._parts.pumps:
+            pump.check_outside(what)
 
     async def apull(self, count: int) -> None:
         """Never asked for: asynchronous sources have tasks of their own."""
@@ -249,6 +302,12 @@ class Chain:
             ending.callback(self._close_sources)
             for pump in reversed(self._parts.pumps):
                 ending.callback(pump.finish, wait=wait)
+        # An error that somebody keeps holds the frames that it came through, and so this chain, whose
+        # descriptors would stay open until a garbage collection.
+        self._setting.ended_by.clear()
+        self._last = _Ended()
+        for pump in self._parts.pumps:
+            pump.forget_errors()
         self.wakeup.set()  # another thread may wait for items of a run that was closed
 
     def _close_sources(self) -> None:

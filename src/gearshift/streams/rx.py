@@ -229,13 +229,14 @@ class RxNode:
         """
         self._child = child
         self._operators = operators
-        self._scheduler = _Scheduler()
+        self._scheduler = _Scheduler(self.notify)
         self._pipes: dict[Any, _Pipe] = {}
-        self._out: list[tuple[Any, Any, float]] = []
+        self._out: deque[tuple[Any, Any, float]] = deque()  # from any thread
         self._error: Exception | None = None
         self._is_keyed = False
         self._has_times = False
         self._is_drained = False  # the node before is over
+        self._thread = 0  # that asks
 
     @property
     def total(self) -> int | None:
@@ -251,7 +252,10 @@ class RxNode:
 
     def step(self) -> Batch | Act | Idle | Over:
         """Return what comes out; a batch may be empty."""
-        if self._is_over and not self._out:
+        self._thread = threading.get_ident()
+        if self._out:
+            return self._given()
+        if self._is_over:
             return Over(self._error)
         need: Batch | Act | Idle | Over = Idle() if self._is_drained else self._child.step()
         if isinstance(need, Batch):
@@ -281,8 +285,6 @@ class RxNode:
         if due <= now or (in_event_time and due < math.inf):  # event time ends with the items
             self._advance(due if in_event_time else now)
             return self._given()
-        if self._is_drained and due == math.inf:  # its operators wait for what will never come
-            return Over(self._error)
         return need.beside(Idle(due=due)) if isinstance(need, Idle) else need
 
     def _feed(self, batch: Batch) -> None:
@@ -337,16 +339,23 @@ class RxNode:
         return self._scheduler.at if self._setting.in_event_time else self._setting.clock.now()
 
     def give(self, item: Any, key: Any) -> None:
-        """Take what an operator gives."""
+        """Take what an operator gives, in whatever thread it works."""
         self._out.append((item, key, self._scheduler.at))
+        self.notify()
+
+    def notify(self) -> None:
+        """Have the run look, where an operator works in a thread of its own."""
+        if threading.get_ident() != self._thread:
+            self._setting.wakeup.set()
 
     def fail(self, error: Exception) -> None:
         """End with the first error."""
         if self._error is None:
             self._error = error
+        self.notify()
 
     def _given(self) -> Batch:
-        out, self._out = self._out, []
+        out = [self._out.popleft() for _ in range(len(self._out))]
         return Batch(
             [item for item, _, _ in out],
             [key for _, key, _ in out] if self._is_keyed else None,
@@ -402,13 +411,15 @@ class _Pipe:
 
     def _completed(self) -> None:
         self.is_over = True
+        self._node.notify()
 
 
 class _Scheduler(PeriodicScheduler):
     """Time of ReactiveX's operators: moved by the node, in its thread alone."""
 
-    def __init__(self) -> None:
+    def __init__(self, notify: Callable[[], None]) -> None:
         super().__init__()
+        self.notify = notify
         self.at: float = 0.0
         self._count = 0
         self._soon: deque[ScheduledItem] = (
@@ -424,6 +435,8 @@ class _Scheduler(PeriodicScheduler):
     @property
     def due(self) -> float:
         """When the next action is to run, or infinity."""
+        if self._soon:
+            return self.at
         while self._heap and self._heap[0][2].is_cancelled():
             heapq.heappop(self._heap)
         return self._heap[0][0] if self._heap else math.inf
@@ -450,6 +463,7 @@ class _Scheduler(PeriodicScheduler):
         """Have an action run as soon as the one that asks for it is over."""
         item: ScheduledItem = ScheduledItem(self, state, action, self.now)
         self._soon.append(item)
+        self.notify()
         return item.disposable
 
     def schedule_relative(self, duetime: Any, action: Any, state: Any = None) -> DisposableBase:
@@ -464,4 +478,5 @@ class _Scheduler(PeriodicScheduler):
         self._count += 1
         item: ScheduledItem = ScheduledItem(self, state, action, self.to_datetime(at))
         heapq.heappush(self._heap, (at, self._count, item))
+        self.notify()
         return item.disposable

@@ -24,6 +24,7 @@ from gearshift.streams.needs import Act, Idle, Over
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    from gearshift._run.ledger import Errors
     from gearshift._run.pump import Pump
     from gearshift.engines.base import Job
     from gearshift.streams.needs import Node, Setting
@@ -396,6 +397,15 @@ def work_of(fn: Callable[..., Any], kind: Kind) -> Callable[..., Any]:
 
         return gather
     return functools.update_wrapper(_Lister(fn), fn)
+
+
+def stand_in_of(
+    errors: Errors | Callable[[Failure], Any], kind: Kind
+) -> Errors | Callable[[Failure], Any]:
+    """Return `errors` such that what a function gives for a failure is what the stage's function would give."""
+    if kind != "flat_map" or isinstance(errors, str):
+        return errors
+    return lambda failure: _Listed(errors(failure))
 
 
 class _Lister:

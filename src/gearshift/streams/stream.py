@@ -20,7 +20,8 @@ from gearshift.engines.base import Job
 from gearshift.streams.chain import Chain
 from gearshift.streams.clock import RealClock
 from gearshift.streams.inlets import IterableInlet, LiveInlet, Stamp
-from gearshift.streams.operating import Merge, Operating
+from gearshift.streams.operating import Merge, MergeByTime, Operating
+from gearshift.streams.operators.checks import check_seconds
 from gearshift.streams.operators.distinct import Distinct, DistinctUntilChanged
 from gearshift.streams.operators.hold import HoldFor
 from gearshift.streams.operators.keyed import ForgetIdle, Keyed, WithKey
@@ -32,7 +33,7 @@ from gearshift.streams.operators.stale import StaleAfter
 from gearshift.streams.parts import Parts
 from gearshift.streams.sources.base import LiveSource
 from gearshift.streams.sources.emitter import Emitter
-from gearshift.streams.stage import Kind, Link, Stage, work_of
+from gearshift.streams.stage import Kind, Link, Stage, stand_in_of, work_of
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
@@ -213,7 +214,7 @@ class Stream(Generic[T]):
 
         Args:
             fn: Returns an iterable, or is a generator function; it is read to its end by the worker.
-            errors: As in `gs.map`.
+            errors: As in `gs.map`; what a function of yours returns is an iterable, too.
             **options: As in `gs.map`.
 
         Raises:
@@ -328,7 +329,7 @@ class Stream(Generic[T]):
         """
         Keyed(function)  # refuses wrong arguments here, where they were given
         if idle_seconds is not None:
-            ForgetIdle(idle_seconds)
+            check_seconds("idle_seconds", idle_seconds)
         return self._with(
             _OperatorStep(lambda: Keyed(function), idle_seconds or 0.0), is_keyed=True
         )
@@ -456,6 +457,9 @@ class Stream(Generic[T]):
         Raises:
             TypeError: `host` is none, or the source is asynchronous.
         """
+        from gearshift._run.guest import host_of  # for those who have a window
+
+        host = host_of(host)  # refused before anything is opened
         run = self.start()
         run.guest(host, on_next, on_error=on_error, on_completed=on_completed)
         return run
@@ -521,7 +525,8 @@ class Stream(Generic[T]):
                 node = RxNode(node, step.operators)
             else:
                 others = [each._last_node(parts) for each in step.streams]  # noqa: SLF001 - of our own class
-                node = Merge([node, *others])
+                merge = Merge if recipe.time is None else MergeByTime
+                node = merge([node, *others])
         return _behind(node, operators)
 
 
@@ -611,7 +616,7 @@ def _stage(step: _StageStep, child: Node, parts: Parts) -> Stage:
         work_of(step.function, step.kind),
         link,
         star=step.options.get("star", False),
-        errors=step.errors,
+        errors=stand_in_of(step.errors, step.kind),
         options=step.options,
         pairs=not in_turn,
     )
