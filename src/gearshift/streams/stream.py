@@ -345,10 +345,10 @@ class Stream(Generic[T]):
         return self._with_operator(WithKey)
 
     def merge(self, *others: Stream[Any] | Iterable[Any] | LiveSource) -> Stream[Any]:
-        """Let the items of other streams come in here, as they come.
+        """Let the items of other streams come in here, as they come; in event time, in the order of their times.
 
         One that is an iterable is asked last: while it blocks, the others wait. Give live
-        sources where that matters.
+        sources where that matters. In event time all wait for the one that is furthest behind.
 
         Args:
             *others: Streams, or what `gs.stream` takes; they go by this stream's clock, and what is
@@ -550,7 +550,7 @@ def stream(
     Args:
         source: An iterable, an asynchronous iterable, or a live source of `gs.sources`. An
             iterator can be run once only, as ever.
-        clock: What time it is for operators, such as `gearshift.testing.clock.VirtualClock`; None
+        clock: What time it is for operators, such as `gearshift.testing.VirtualClock`; None
             means real time.
         time: Tells when an item happened, in seconds; then operators go by that (event time)
             and not by the clock. An item that is late counts as of the time that was reached.
