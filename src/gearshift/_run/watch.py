@@ -19,7 +19,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from gearshift._measure.blocked import ThreadTimes, blocked_on, thread_times, times_blocked
-from gearshift.host import run_delay_seconds, short_turns
+from gearshift.host import interrupts_held, run_delay_seconds, short_turns
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -88,23 +88,25 @@ class Watch:
         over, ended = _thread.allocate_lock(), _thread.allocate_lock()
         over.acquire()
         ended.acquire()
-        self._over, self._ended = over, ended
-        try:
+        with interrupts_held():  # else `end` may wait for a thread that never began
             began = time.perf_counter(), time.thread_time()
-            _thread.start_new_thread(self._look, (over, ended, *began))
-        except RuntimeError:
-            self._over = self._ended = None
+            try:
+                _thread.start_new_thread(self._look, (over, ended, *began))
+            except RuntimeError:
+                return
+            self._over, self._ended = over, ended
 
     def end(self) -> None:
         """Return once nobody watches any more; may be called again."""
-        over, self._over = self._over, None
-        if over is not None:
-            self.is_over = True
-            over.release()
-            self._wake()
-        if self._ended is not None:
-            self._ended.acquire()
-            self._ended = None
+        with interrupts_held():  # between two of these lines one would leave the watcher, or us, to wait for ever
+            over, self._over = self._over, None
+            if over is not None:
+                self.is_over = True
+                over.release()
+                self._wake()
+            if self._ended is not None:
+                self._ended.acquire()
+                self._ended = None
 
     def _look(
         self, over: _thread.LockType, ended: _thread.LockType, asked: float, cpu_seconds: float

@@ -11,6 +11,7 @@ from __future__ import annotations
 import functools
 import operator
 import time
+from contextlib import suppress
 from itertools import compress, islice, repeat
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -347,6 +348,10 @@ def _filter(batch: Batch, kept: list[Any], *, may_fail: bool) -> Exception | Non
             outcome if _is_failure(outcome) else item
             for item, outcome in zip(batch.items, kept, strict=True)
         ]
+    if batch.keys is None and batch.times is None:
+        with suppress(Exception):  # which is found below
+            batch.items = list(compress(batch.items, kept))
+            return None
     wanted: list[bool] = []
     error = None
     try:
