@@ -96,23 +96,42 @@ def run(
         "--quick", action="store_true", help="fewer rounds and items; too few for a claim"
     )
     parser.add_argument(
-        "--save", metavar="NAME", help="write results/NAME.json and results/NAME.md"
+        "--save",
+        metavar="NAME",
+        help="write results/NAME.json and results/NAME.md; parts that are not measured stay as they are",
     )
     options = parser.parse_args(argv)
     rows: list[Row] = []
     for name in options.parts or parts:
         print(f"measuring {name} ...", file=sys.stderr)
         rows += parts[name](options.quick)
-    text = _page(title, rows, optional, quick=options.quick)
-    print(text)
+    print(_page(title, rows, optional, quick=options.quick))
     if options.save:
         RESULTS.mkdir(exist_ok=True)
+        file = RESULTS / f"{options.save}.json"
+        facts = {**_machine(), "quick": options.quick}
+        rows = _with_kept(rows, file, facts, list(parts))
         saved = [{**asdict(each), "verdict": each.verdict} for each in rows]
-        facts = {**_machine(), "quick": options.quick, "rows": saved}
-        (RESULTS / f"{options.save}.json").write_text(
-            json.dumps(facts, indent=1) + "\n", encoding="utf-8"
-        )
-        (RESULTS / f"{options.save}.md").write_text(text, encoding="utf-8")
+        file.write_text(json.dumps({**facts, "rows": saved}, indent=1) + "\n", encoding="utf-8")
+        text = _page(title, rows, optional, quick=options.quick)
+        file.with_suffix(".md").write_text(text, encoding="utf-8")
+
+
+def _with_kept(
+    rows: Sequence[Row], file: Path, facts: Mapping[str, Any], parts: Sequence[str]
+) -> list[Row]:
+    """Return the rows with those of the parts that were not measured now, if the file has them of such a machine."""
+    measured = {each.part for each in rows}
+    kept: list[Row] = []
+    if file.exists():
+        before = json.loads(file.read_text(encoding="utf-8"))
+        if all(before.get(name) == value for name, value in facts.items()):
+            kept = [
+                Row(**{name: value for name, value in each.items() if name != "verdict"})
+                for each in before["rows"]
+                if each["part"] not in measured
+            ]
+    return sorted([*rows, *kept], key=lambda each: parts.index(each.part))
 
 
 TABLE_HEAD = ("| | median | unit | floor | goal | | |", "|---|---|---|---|---|---|---|")
