@@ -98,7 +98,7 @@ class Watch:
 
     def end(self) -> None:
         """Return once nobody watches any more; may be called again."""
-        with interrupts_held():  # between two of these lines one would leave the watcher, or us, to wait for ever
+        with interrupts_held():  # one in between would leave the watcher, or us, to wait for ever
             over, self._over = self._over, None
             if over is not None:
                 self.is_over = True

@@ -38,10 +38,10 @@ class Batch:
         now: float,
     ) -> None:
         """Hold the columns; none is copied."""
-        self.items = items
-        self.keys = keys
-        self.times = times
-        self.now = now
+        self.items: list[Any] = items
+        self.keys: list[Any] | None = keys
+        self.times: list[float] | None = times
+        self.now: float = now
 
     def each_key(self) -> Iterable[Any]:
         """Return the key of each item; without `keyed` it is None for all."""

@@ -29,10 +29,10 @@ try:
     from reactivex.scheduler.periodicscheduler import PeriodicScheduler
     from reactivex.scheduler.scheduleditem import ScheduledItem
     from reactivex.subject import Subject
-except ImportError as error:
+except ImportError as _missing:
     raise ImportError(
         "this needs the package reactivex: pip install 'gearshift[rx]' (or pip install reactivex)"
-    ) from error
+    ) from _missing
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -97,7 +97,7 @@ class Link(Source):
             if not self._left:
                 self._inbox, self._first = [], 0
         self.pulled.extend(taken)
-        self.is_exhausted = self._is_ended and not self._left
+        self.is_exhausted: bool = self._is_ended and not self._left
 
 
 class Stage:

@@ -100,14 +100,14 @@ class Buffer(Generic[T]):
 
     def __init__(self, when_full: str, size: int) -> None:
         """Begin empty, and read by nobody."""
-        self.lock = threading.RLock()
+        self.lock: threading.RLock = threading.RLock()
         self.items: deque[T] = deque()
         # With one place even one item too many would be wrong: "latest" has no second.
         self._quick = size if size > 1 else 0
-        self.quick = self._quick
-        self.is_calm = True
+        self.quick: int = self._quick
+        self.is_calm: bool = True
         self.error: BaseException | None = None
-        self.is_closed = False
+        self.is_closed: bool = False
         self._drops = when_full in {"drop_oldest", "latest"}
         self._raises = when_full == "error"
         self._size = size
