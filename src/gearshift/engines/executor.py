@@ -327,7 +327,8 @@ def _end_all() -> None:
         engine.shutdown(wait=False, cancel_futures=True, kill=True)
         threads += engine.threads
     for thread in threads:
-        thread.join(max(0.0, until - time.monotonic()))
+        with suppress(RuntimeError):  # another thread is about to start it
+            thread.join(max(0.0, until - time.monotonic()))
 
 
 def _forget_all() -> None:
