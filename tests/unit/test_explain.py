@@ -8,7 +8,8 @@ import re
 import threading
 import time
 from dataclasses import replace
-from typing import Any
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from hypothesis import given
@@ -18,6 +19,9 @@ import gearshift as gs
 from gearshift._choose.changes import changes
 from gearshift._choose.pick import pick
 from gearshift.plans import Pair, Profile
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 HOLDS_GIL = Profile(
     items=12,
@@ -53,7 +57,7 @@ def test_few_items_are_run() -> None:
 
     plan = gs.explain(note, range(500))
     assert calls == sorted(calls)
-    assert 1 <= len(calls) <= 5
+    assert 1 <= len(calls) <= 10  # 1 or 2 on a machine that has nothing else to do
     assert plan.engine == "threads"
     assert plan.predictions["serial"] == pytest.approx(10, rel=0.5)
     assert plan.predictions["threads"] < 1
@@ -151,3 +155,18 @@ def test_told_number_of_items_is_where_it_changes(count: int) -> None:
             edge = int(found[2].replace(",", ""))
             beyond = edge * 8 // 10 if found[1] == "fewer than" else edge * 12 // 10 + 1
             assert pick(replace(profile, remaining=beyond)).engine != engine
+
+
+def test_a_first_item_that_imports_something_is_not_what_the_others_are_judged_by(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "slow_to_import.py").write_text("import time\ntime.sleep(0.3)\n")
+    monkeypatch.syspath_prepend(str(tmp_path))
+
+    def use(number: int) -> int:
+        import_module("slow_to_import")
+        return number
+
+    plan = gs.explain(use, range(100_000))
+    assert plan.engine != "threads"
+    assert "waits" not in " ".join(plan.reasons)

@@ -144,9 +144,8 @@ def _pick_without_test(profile: Profile, at: Figures, predictions: dict[str, flo
         held = f"it holds the GIL for {profile.gil_share:.0%} of the time"
         return _pick_processes(profile, at, predictions, held)
     if at.wall < SHORTEST_SHARED_SECONDS:
-        return _pick_processes(
-            profile, at, predictions, "no other thread gets the GIL for so short"
-        )
+        short = "its items are too short for another thread to get the GIL meanwhile"
+        return _pick_processes(profile, at, predictions, short)
     return Plan(
         "threads", 2, ("a few items run on two threads, to see who can share",), is_test=True
     )

@@ -127,6 +127,7 @@ class Auto:
         self._waits_on: str | None = None
         self._gil_share: float | None = None  # seen from beside an item
         self._first_gil_share: float | None = None  # the same, of the first
+        self._is_first_importing = False
         self._tuner: ThreadTuner | None = None
         self._stretch: StretchSums | None = None
 
@@ -206,7 +207,7 @@ class Auto:
         return now - self._pair.began >= LONGEST_PAIR_SECONDS or self._pair.holds_gil(now)
 
     def _is_look_due(self) -> bool:
-        if self._items == 0:
+        if self._items == 0 or (self._seen == 1 and self._is_first_importing):
             return False
         if self._elapsed_seconds >= self._next_look_seconds:
             first = self._first[0] if self._first is not None else 0.0
@@ -258,8 +259,11 @@ class Auto:
         """Return a plan for what could run beside an item that has not ended, or None; called by a watcher."""
         # The time that a thread has been without a core is told once it has one again, so a wait has to be
         # seen to be believed.
+        if sight.is_importing:  # what comes will not be like it
+            self._is_first_importing = self._seen == 0
+            return None
         self._waits_on = sight.waits_on
-        if sight.is_importing or sight.times is None or self._waits_on is None:
+        if sight.times is None or self._waits_on is None:
             return None
         profile = Profile(
             items=1,
