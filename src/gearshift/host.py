@@ -145,9 +145,8 @@ class interrupts_held:  # noqa: N801 - used like a function
 
     A KeyboardInterrupt between two lines of bookkeeping would tear it apart. A second one that
     comes half a second later is delivered at once: whatever is held up is stuck, and a user
-    who presses Ctrl-C again wants out. Does
-    nothing outside the main thread, where none can arise, nor where SIGINT is ignored
-    or handled outside Python. Costs two calls of `signal`, about 1.5 us in all.
+    who presses Ctrl-C again wants out. Does nothing outside the main thread, where none can
+    arise, nor where SIGINT is ignored or handled outside Python. Costs two calls of `signal`, about 1.5 us in all.
     """
 
     __slots__ = ("_frame", "_noted_at", "_previous")

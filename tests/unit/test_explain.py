@@ -18,6 +18,7 @@ from hypothesis import strategies as st
 import gearshift as gs
 from gearshift._choose.changes import changes
 from gearshift._choose.pick import pick
+from gearshift._measure.clocks import TurnClock
 from gearshift.plans import Pair, Profile
 
 if TYPE_CHECKING:
@@ -57,7 +58,7 @@ def test_few_items_are_run() -> None:
 
     plan = gs.explain(note, range(500))
     assert calls == sorted(calls)
-    assert 1 <= len(calls) <= 10  # 1 or 2 on a machine that has nothing else to do
+    assert 1 <= len(calls) <= 5
     assert plan.engine == "threads"
     assert plan.predictions["serial"] == pytest.approx(10, rel=0.5)
     assert plan.predictions["threads"] < 1
@@ -170,3 +171,22 @@ def test_a_first_item_that_imports_something_is_not_what_the_others_are_judged_b
     plan = gs.explain(use, range(100_000))
     assert plan.engine != "threads"
     assert "waits" not in " ".join(plan.reasons)
+
+
+def test_what_a_watcher_took_is_not_taken_for_threads_of_the_function() -> None:
+    def burn() -> None:
+        while time.thread_time() < 0.05:
+            pass
+        took.append(time.thread_time())
+
+    took: list[float] = []
+    clock = TurnClock()
+    with clock:
+        thread = threading.Thread(target=burn)
+        thread.start()
+        thread.join()
+    assert clock.others_seconds > 0.04
+    clock.discount(took[0])
+    with clock:
+        pass
+    assert clock.others_seconds < 0.02

@@ -79,6 +79,14 @@ def test_a_single_map_is_a_run_of_gs_map() -> None:
     assert run.report.engine == "serial"
 
 
+@pytest.mark.parametrize("errors", ["raise", "return", "skip"])
+def test_a_stage_knows_how_many_items_come_unless_some_may_be_left_out(errors: Any) -> None:
+    seen: list[gs.Progress] = []
+    first = gs.stream(range(10)).map(square, on="serial", errors=errors)
+    first.map(square, on="serial", progress=seen.append).run()
+    assert {each.total for each in seen} == ({None} if errors == "skip" else {10})
+
+
 def test_coroutine_functions_are_stages_too() -> None:
     assert list(gs.stream(range(50)).map(add_one).filter(is_odd)) == list(range(1, 51, 2))
 

@@ -31,9 +31,7 @@ COMPUTING_WORTH_SECONDS = 0.05  # below that, the start of anything decides
 TRIVIAL_SECONDS = 5e-6  # items for which sending is a large part
 TRIVIAL_WORTH_SECONDS = 0.15
 OWN_SHARE = 0.3  # of its CPU time in threads of its own, from which on ours would only compete
-SHORTEST_SHARED_SECONDS = (
-    1e-6  # the call itself needs the GIL for a tenth of that, and the handover for more
-)
+SHORTEST_SHARED_SECONDS = 1e-6  # of an item: the call alone needs the GIL for a tenth of that
 GIL_HELD_SHARE = 0.7  # that shows without a test that threads cannot share the work
 LEAST_SPEEDUP = 1.2  # of two threads: below, it is one at a time, or memory, or the machine's noise
 BOTH_CORES = 1.7  # kept busy by two threads that did not wait for each other

@@ -54,10 +54,15 @@ class TurnClock:
     def own_share(self) -> float:
         """CPU time of threads that are not Python's, for each second of the caller's: BLAS, OpenMP and the like."""
         least = max(LEAST_SHARE * self.wall_seconds, LEAST_SECONDS)
-        is_little = self.others_seconds < least  # such as our watcher's
-        if is_little or self.mine_seconds <= 0 or not has_other_threads():
+        if self.others_seconds < least or self.mine_seconds <= 0 or not has_other_threads():
             return 0.0
         return self.others_seconds / self.mine_seconds
+
+    def discount(self, seconds: float) -> None:
+        """Leave out CPU time of a thread of ours, which ended after the last turn: it is not the function's."""
+        if self._others_began is not None:
+            self._others_began += seconds
+            self.others_seconds = max(0.0, self.others_seconds - seconds)
 
     def __enter__(self) -> Self:
         """Begin a turn."""

@@ -193,6 +193,10 @@ class Auto:
         else:
             self._gil_share = share
 
+    def note_watcher(self, cpu_seconds: float) -> None:
+        """Take note of the CPU time of a watcher: 15 ms where it is the first, which imports what it needs."""
+        self._clock.discount(cpu_seconds)
+
     def read_clocks(self, clocks: Sequence[int], now: float) -> None:
         """Read what the threads of the test have had of the cores."""
         self._pair.read(clocks, now)
@@ -257,11 +261,11 @@ class Auto:
 
     def choose_amid(self, sight: Sight, remaining: int | None) -> Plan | None:
         """Return a plan for what could run beside an item that has not ended, or None; called by a watcher."""
-        # The time that a thread has been without a core is told once it has one again, so a wait has to be
-        # seen to be believed.
         if sight.is_importing:  # what comes will not be like it
             self._is_first_importing = self._seen == 0
             return None
+        # The time that a thread has been without a core is told once it has one again, so a wait has to be
+        # seen to be believed.
         self._waits_on = sight.waits_on
         if sight.times is None or self._waits_on is None:
             return None

@@ -170,6 +170,8 @@ class Gears:
         """Return once nobody looks from beside any more; may be called again."""
         if self._watch is not None:
             self._watch.end()
+            if self.auto is not None:
+                self.auto.note_watcher(self._watch.cpu_seconds)
             if self.auto is not None and self._watch.gil_share is not None:
                 self.auto.note_gil(self._watch.gil_share)
             self._watch = None

@@ -125,9 +125,7 @@ class Source:
         """Get up to `count` items of an asynchronous iterator into `pulled`, waking the driver at each."""
         try:
             for _ in range(count):
-                item = await anext(
-                    self._iterator
-                )  # a line of its own: the list may change meanwhile
+                item = await anext(self._iterator)  # apart: the list may change meanwhile
                 self.pulled.append(item)
                 wakeup.set()
         except StopAsyncIteration:

@@ -82,6 +82,7 @@ class Watch:
         self.is_over: bool = False
         self._was_late = False
         self.gil_share: float | None = None  # of the turn, where that was seen
+        self.cpu_seconds: float = 0.0  # of the watcher's thread, once it has ended
 
     def begin(self) -> None:
         """Start to watch; nothing is watched where the system gives no thread."""
@@ -126,6 +127,7 @@ class Watch:
             if sight is not None:
                 self._beside(sight, lambda seconds: over.acquire(timeout=seconds))
         finally:
+            self.cpu_seconds = time.thread_time()
             ended.release()
 
     def _see(

@@ -125,7 +125,7 @@ class Stage:
             kind: What outcomes mean.
             in_turn: The pump gives one outcome for each item, in order, and no more; else
                 it gives `(index, item, outcome)`.
-            keeps_all: Each item has an outcome in the end: failures are not skipped.
+            keeps_all: Each item has an outcome, unless one ends the run: failures are not skipped.
             may_fail: There may be a `Failure` among the outcomes.
         """
         self.pump: Pump = pump
@@ -133,7 +133,6 @@ class Stage:
         self._link = link
         self._job = job
         self._kind = kind
-        self._in_turn = in_turn
         self._keeps_all = keeps_all
         self._may_fail = may_fail
         self._beside: _InTurn | _ByIndex = _InTurn() if in_turn else _ByIndex()

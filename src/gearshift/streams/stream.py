@@ -628,7 +628,7 @@ def _stage(step: _StageStep, child: Node, parts: Parts) -> Stage:
         job,
         kind=step.kind,
         in_turn=in_turn,
-        keeps_all=step.errors == "return" or callable(step.errors),
+        keeps_all=step.errors != "skip",
         may_fail=step.errors == "return",
     )
     if step.errors == "skip":

@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 __all__ = ["Pipeline"]
 
 # At once through all operators: what one makes for the next is dropped before the garbage collector,
-# which looks after 700 new objects (2,000 from CPython 3.12 on), takes it for something that stays.
+# which looks after 700 new objects (2,000 in CPython 3.13), takes it for something that stays.
 PIECE_ITEMS = 512
 
 
