@@ -1,4 +1,7 @@
-"""Operators: what RxJS's own cases say, and the same results however items are batched."""
+"""Operators: what RxJS's own cases say, and the same results however items are batched.
+
+Long, since every operator has its diagrams and its plain loop here, and all share what compares them.
+"""
 
 from __future__ import annotations
 

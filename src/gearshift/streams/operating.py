@@ -109,8 +109,7 @@ class Merge:
     @property
     def total(self) -> int | None:
         """The sum, where all are known."""
-        totals = [child.total for child in self._children]
-        return None if None in totals else sum(each for each in totals if each is not None)
+        return _sum_of(self._children)
 
     def start(self, setting: Setting) -> None:
         """Start all."""
@@ -160,8 +159,7 @@ class MergeByTime:
     @property
     def total(self) -> int | None:
         """The sum, where all are known."""
-        totals = [child.total for child in self._children]
-        return None if None in totals else sum(each for each in totals if each is not None)
+        return _sum_of(self._children)
 
     def start(self, setting: Setting) -> None:
         """Start all."""
@@ -205,3 +203,9 @@ class MergeByTime:
             [at for at, _, _ in ready],
             now=ready[-1][0] if until == math.inf else until,
         )
+
+
+def _sum_of(children: list[Node]) -> int | None:
+    """Return how many items nodes will give together, where all of them know."""
+    totals = [child.total for child in children]
+    return None if None in totals else sum(each for each in totals if each is not None)

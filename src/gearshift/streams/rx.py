@@ -4,7 +4,7 @@
     to_rx       stream -> a run in a thread of its own -> observer
     .rx(...)    batches -> Subject -> operators -> batches, in the consumer's thread
 
-The one module that imports `reactivex` (extra `rx`). Operators with time get a scheduler
+The one module that imports `reactivex` (extra `rx`), and so over 400 lines. Operators with time get a scheduler
 that goes by the stream's clock, so that they need no thread of theirs, and a virtual
 clock or event time moves them too.
 """

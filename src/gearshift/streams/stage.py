@@ -13,27 +13,24 @@ import operator
 import time
 from contextlib import suppress
 from itertools import compress, islice, repeat
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 from gearshift._run.pump import Action, Step
 from gearshift._run.source import Source
-from gearshift._work.run_chunk import is_coroutine_function
 from gearshift.facts import Failure
 from gearshift.streams.batch import Batch
+from gearshift.streams.listed import Listed
 from gearshift.streams.needs import Act, Idle, Over
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Sequence
 
-    from gearshift._run.ledger import Errors
     from gearshift._run.pump import Pump
     from gearshift.engines.base import Job
+    from gearshift.streams.listed import Kind
     from gearshift.streams.needs import Node, Setting
 
-__all__ = ["Kind", "Link", "Stage", "work_of"]
-
-Kind = Literal["map", "filter", "flat_map"]
-
+__all__ = ["Link", "Stage"]
 
 _AWAITING = Step(Action.WAIT)
 
@@ -56,11 +53,6 @@ class Link(Source):
     def tells(self) -> bool:
         """It does."""
         return True
-
-    @property
-    def is_empty(self) -> bool:
-        """Whether everything was pulled."""
-        return not self._left
 
     @property
     def _left(self) -> int:
@@ -367,7 +359,7 @@ def _filter(batch: Batch, kept: list[Any], *, may_fail: bool) -> Exception | Non
 
 def _flatten(batch: Batch, values: list[Any]) -> None:
     """Put the items of each list one after another; a failure, which is no list, stays one item."""
-    lists = [value if type(value) is _Listed else (value,) for value in values]
+    lists = [value if type(value) is Listed else (value,) for value in values]
     if batch.keys is not None:
         batch.keys = _repeated(batch.keys, lists)
     if batch.times is not None:
@@ -381,42 +373,3 @@ def _repeated(column: list[Any], lists: list[Any]) -> list[Any]:
 
 def _is_failure(value: object) -> bool:
     return type(value) is Failure
-
-
-class _Listed(list[Any]):
-    """What a function of `flat_map` gave for one item."""
-
-    __slots__ = ()
-
-
-def work_of(fn: Callable[..., Any], kind: Kind) -> Callable[..., Any]:
-    """Return the function of a stage's tasks: a generator's work is the worker's."""
-    if kind != "flat_map":
-        return fn
-    if is_coroutine_function(fn):
-
-        @functools.wraps(fn)
-        async def gather(*args: Any, **keywords: Any) -> Any:
-            return _Listed(await fn(*args, **keywords))
-
-        return gather
-    return functools.update_wrapper(_Lister(fn), fn)
-
-
-def stand_in_of(
-    errors: Errors | Callable[[Failure], Any], kind: Kind
-) -> Errors | Callable[[Failure], Any]:
-    """Return `errors` such that what a function gives for a failure is what the stage's function would give."""
-    if kind != "flat_map" or isinstance(errors, str):
-        return errors
-    return lambda failure: _Listed(errors(failure))
-
-
-class _Lister:
-    __slots__ = ("__dict__", "_fn")  # apart from what `fn` has in its own
-
-    def __init__(self, fn: Callable[..., Any]) -> None:
-        self._fn = fn
-
-    def __call__(self, *args: Any, **keywords: Any) -> Any:
-        return _Listed(self._fn(*args, **keywords))

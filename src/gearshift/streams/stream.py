@@ -20,6 +20,7 @@ from gearshift.engines.base import Job
 from gearshift.streams.chain import Chain
 from gearshift.streams.clock import RealClock
 from gearshift.streams.inlets import IterableInlet, LiveInlet, Stamp
+from gearshift.streams.listed import Kind, stand_in_of, work_of
 from gearshift.streams.operating import Merge, MergeByTime, Operating
 from gearshift.streams.operators.checks import check_seconds
 from gearshift.streams.operators.distinct import Distinct, DistinctUntilChanged
@@ -33,7 +34,7 @@ from gearshift.streams.operators.stale import StaleAfter
 from gearshift.streams.parts import Parts
 from gearshift.streams.sources.base import LiveSource
 from gearshift.streams.sources.emitter import Emitter
-from gearshift.streams.stage import Kind, Link, Stage, stand_in_of, work_of
+from gearshift.streams.stage import Link, Stage
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Coroutine, Iterator

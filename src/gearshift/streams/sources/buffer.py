@@ -16,6 +16,8 @@ to its end gives the item back. So several threads at once may exceed the size b
 each. The lock is reentrant: a signal handler or `__del__` may put while its thread is
 in here. User code never runs under it: what is dropped is let go outside.
 
+Over 400 lines, with its reasons: the parts share one lock and one state.
+
 Invariant: made = taken + dropped + what is inside. `made` is the sum, not a counter,
 so an append alone is all that an addition needs.
 """
