@@ -180,6 +180,12 @@ def test_what_came_before_an_error_of_an_operator_is_given_first() -> None:
     assert "three" in str(error)
 
 
+def test_a_key_that_cannot_be_hashed_is_named() -> None:
+    got, error = taken(gs.stream([1, 2]).keyed(lambda n: [n]).scan(operator.add))
+    assert got == []
+    assert "the key [1] cannot be hashed" in str(error)
+
+
 def stop(number: int) -> int:
     if number == 3:
         raise StopIteration

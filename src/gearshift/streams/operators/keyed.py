@@ -48,6 +48,7 @@ class Keyed(Plain):
 
         Raises:
             RuntimeError: The function raised StopIteration.
+            TypeError: A key cannot be hashed.
         """
         if out.keys is None:
             out.keys = []
@@ -55,12 +56,30 @@ class Keyed(Plain):
         try:
             out.keys.extend(map(self._function, batch.items))
         finally:
+            self._check_first(out.keys, before)
             count = len(out.keys) - before
             out.items.extend(batch.items[:count])
             if out.times is not None and batch.times is not None:
                 out.times.extend(batch.times[:count])
         if count < len(batch.items):  # `extend` took a StopIteration for the end of the items
             raise RuntimeError("the function of keyed raised StopIteration")
+
+    @staticmethod
+    def _check_first(keys: list[Any], first: int) -> None:
+        """Refuse a batch whose first key cannot be hashed: the operator behind could not say what is wrong.
+
+        Raises:
+            TypeError: It cannot.
+        """
+        try:
+            hash(keys[first] if first < len(keys) else None)
+        except TypeError:
+            key = keys[first]
+            del keys[first:]
+            raise TypeError(
+                f"the key {key!r:.100} cannot be hashed: have the function of keyed return "
+                "something that can, such as a tuple for a list"
+            ) from None
 
 
 class WithKey(Plain):
