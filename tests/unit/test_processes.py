@@ -295,6 +295,14 @@ def test_worker_and_parent_agree_who_was_first() -> None:
     assert parent.take_back(1, 6)  # the one before it
     assert worker.begins(1, 5)
     assert not worker.begins(1, 6)
+    assert parent.is_holed(1)
+    assert not parent.take_back(1, 9)
+    assert not worker.begins(1, 7)
+    assert not parent.is_holed(1)
+    assert parent.take_back(1, 9)  # a range of its own: the one before it was passed
+    parent.pass_over(1, 12)  # its worker is gone
+    assert not parent.is_holed(1)
+    assert parent.take_back(1, 13)
     assert parent.take_back(0, 1)  # another worker's
     parent.close()
     worker.close()

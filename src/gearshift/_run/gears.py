@@ -109,6 +109,11 @@ class Gears:
         return self._engine
 
     @property
+    def stops(self) -> str:
+        """How the engine in use stops a task; see `Traits`."""
+        return self._engine.traits.stops if self._engine is not None else "no"
+
+    @property
     def workers(self) -> int:
         """Workers of the engine in use, at least 1."""
         return self._engine.workers if self._engine is not None else 1

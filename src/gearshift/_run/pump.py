@@ -44,7 +44,7 @@ if TYPE_CHECKING:
     from gearshift._run.source import Source
     from gearshift._run.watch import Sight
     from gearshift.engines.base import Job, Lane
-    from gearshift.facts import Failure, Rate
+    from gearshift.facts import Chunk, Failure, Rate
 
 __all__ = ["Action", "Pump", "Step"]
 
@@ -613,9 +613,9 @@ class Pump:
         self._ledger.settle(settled, now)
         before = self._tally.timeouts
         self._tally.add(settled)
-        if self.gears.engine is not None and self.gears.engine.traits.stops == "abandon":
+        if self._tally.timeouts > before and self.gears.stops == "abandon":
             self._abandoned += self._tally.timeouts - before
-        if self._tuner is not None:
+        if self._tuner is not None and self._chunksize is None:
             self._tuner.observe(len(settled.values), settled.busy_seconds)
         self._buffer.observe(_size_bytes(settled.values[0]))
         self.gears.observe(settled, now, lane)
@@ -686,27 +686,44 @@ class Pump:
     def _feed_lane(self, lane: Lane, length: int) -> None:
         """Send chunks while a lane has room."""
         now = self._clock()
-        room = lane.room()
-        while room > 0:
-            if not self.is_in_caller and not self._memory.is_open(now, self._ledger.outstanding):
+        memory = None if self.is_in_caller else self._memory
+        ledger, gate = self._ledger, self._gate
+        while (room := lane.room()) > 0:
+            chunks: list[Chunk] = []
+            while len(chunks) < room:
+                if memory is not None and not memory.is_open(now, ledger.outstanding):
+                    break
+                if gate is not None and gate.opens_at(now) > now:
+                    break
+                chunk = ledger.next_chunk(length, now)
+                if chunk is None:
+                    break
+                if gate is not None:
+                    gate.start(now)
+                chunks.append(chunk)
+            if not chunks or not self._send(lane, chunks):
                 return
-            if self._gate is not None and self._gate.opens_at(now) > now:
-                return
-            chunk = self._ledger.next_chunk(length, now)
-            if chunk is None:
-                return
-            if self._gate is not None:
-                self._gate.start(now)
-            try:
-                lane.send(chunk)
-            except Exception as error:  # such as RuntimeError: its owner shut the executor down
-                self._error = error
+            self.gears.sent(chunks[-1])
+            self._peak = max(self._peak, ledger.outstanding)
+
+    def _send(self, lane: Lane, chunks: list[Chunk]) -> bool:
+        """Send chunks, all at once to a lane that takes them so; return whether that went well."""
+        unsent = deque(chunks)
+        send_all = getattr(lane, "send_all", None)
+        try:
+            if send_all is not None:
+                send_all(chunks)
+                return True
+            while unsent:
+                lane.send(unsent[0])
+                unsent.popleft()
+        except Exception as error:  # such as RuntimeError: its owner shut the executor down
+            self._error = error
+            for chunk in unsent:
                 self._ledger.returned(chunk.first, len(chunk.items))
-                self._ledger.stop()
-                return
-            self.gears.sent(chunk)
-            self._peak = max(self._peak, self._ledger.outstanding)
-            room = lane.room()
+            self._ledger.stop()
+            return False
+        return True
 
     def _decide(self) -> Step:
         """Say what comes next."""

@@ -143,7 +143,7 @@ def _mask_to_set_back() -> Any:
     """
     if threading.get_ident() != threading.main_thread().ident:
         return None
-    if not any(callable(_getsignal(number)) for number in _RAISING):
+    if not any(map(callable, map(_getsignal, _RAISING))):
         return None
     return signal.pthread_sigmask(signal.SIG_BLOCK, ())
 

@@ -98,8 +98,9 @@ class ChunkRun:
         self._task = task
         self._call = self._run_coroutine if task.coroutine else task.call
         self._interruptible = interruptible
-        self._context = context.copy()
-        self._context.run(CURRENT.set, self)
+        self._context = context.copy() if task.needs_context else None
+        if self._context is not None:
+            self._context.run(CURRENT.set, self)
         self._values: list[Any] = []
         self._failed: dict[int, Fault] = {}
         self._taken = 0
@@ -142,7 +143,8 @@ class ChunkRun:
 
     def end(self) -> None:
         """Let go of the items: the context knows the chunk, and would keep it alive until a garbage collection."""
-        self._context.run(CURRENT.set, None)
+        if self._context is not None:
+            self._context.run(CURRENT.set, None)
 
     def take(self) -> Settled | None:
         """Return the outcomes since the last call, or None if there are none."""
@@ -206,7 +208,7 @@ class ChunkRun:
 
     def _outcomes(self, rest: Iterable[Any]) -> Iterable[Any]:
         """Return what calls the function with each item, each time in a context of its own if it can ask for it."""
-        if not self._task.needs_context:
+        if self._context is None:
             return map(self._call, rest)
         contexts = map(Context.copy, repeat(self._context))
         return map(Context.run, contexts, repeat(self._call), rest)

@@ -23,7 +23,7 @@ from gearshift.facts import Chunk, Fault, Returned, Settled
 from gearshift.host import interrupts_held
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
 
     from gearshift._work.shared import Shared
     from gearshift.engines.base import Job, Wakeup
@@ -39,6 +39,13 @@ _SAY_SECONDS = 0.1  # for which handlers of what workers say hold up the consume
 _HELD_SECONDS = 10.0  # for which an outcome waits until what its worker said before is said
 _BUSY_SECONDS = 0.1  # the same where another thread's handler is at it, and may wait for it
 _LOOK_SECONDS = 0.02  # between two looks at that
+_AHEAD_SECONDS = 0.0005  # of work that a worker has before it, where chunks are shorter than that
+_MOST_QUEUED = (
+    16  # chunks of a worker: more are no faster (benchmarks/processes.py, one item a message)
+)
+_SMALL_BYTES = (
+    4096  # of such chunks and their outcomes: buffers in shared memory are for two at a time
+)
 _SHUT = "this ProcessExecutor was shut down while a run was using it"
 
 
@@ -52,12 +59,8 @@ class Part:
     packed: Packed
     at: int  # the first that is not settled
     round: int  # how often the lane had been revoked when it came
-    sent_bytes: int = 0  # on the way to its worker
+    sent_bytes: int  # on the way to its worker
     number: int = 0  # among those of its worker, where it was queued behind another
-
-    def __post_init__(self) -> None:
-        """Count the pickles."""
-        self.sent_bytes = len(self.packed.data)
 
     @property
     def count(self) -> int:
@@ -88,6 +91,7 @@ class ProcessLane:
         self.shared: dict[str, Shared[Any]] = {handle.key: handle for handle in found}
         self.waiting: deque[Part] = deque()
         self.replaced: Counter[str] = Counter()  # workers, by why
+        self._least_queued = job.queued
         self._job = job
         self._traits = traits
         self._pool = pool
@@ -118,14 +122,25 @@ class ProcessLane:
         Raises:
             RunClosedError: The engine was shut down.
         """
+        self.send_all((chunk,))
+
+    def send_all(self, chunks: Iterable[Chunk]) -> None:
+        """Take chunks, which go to each worker with one system call.
+
+        Raises:
+            RunClosedError: The engine was shut down; none was taken.
+        """
         if self._pool.is_ending:
             raise RunClosedError(_SHUT)
-        ranges, faults = pack_items(chunk, self._share)
+        for chunk in chunks:
+            ranges, faults = pack_items(chunk, self._share)
+            with self._pool.lock:
+                if faults:
+                    self._refuse(faults)
+                for first, items, packed in ranges:
+                    self.waiting.append(self._part(first, items, packed))
+                    self._inside += 1
         with self._pool.lock:
-            self._refuse(faults)
-            for first, items, packed in ranges:
-                self.waiting.append(Part(self, first, items, packed, first, self._round))
-                self._inside += 1
             self._pool.assign()
 
     def poll(self) -> Sequence[Settled | Returned]:
@@ -206,12 +221,29 @@ class ProcessLane:
     def settle(self, part: Part, settled: Settled, heard: deque[bytes]) -> None:
         """Take outcomes; what their worker said before comes first, but not for ever."""
         part.at = settled.first + len(settled.values)
+        self._tune(settled)
         if heard:
             self._held.append((heard, time.monotonic() + _HELD_SECONDS, settled))
         else:
             self._news.append(settled)
         if not self._is_polled:  # else it sees for itself
             self.wakeup.set()
+
+    def _tune(self, settled: Settled) -> None:
+        """Queue more chunks while they are short, and the parent busier than its workers.
+
+        One more at a time, and few again at once: behind a long item each is only in the way, though
+        an idle worker gets it (`Pool._take_back`).
+        """
+        seconds = settled.busy_seconds
+        if (
+            seconds * self._least_queued < _AHEAD_SECONDS
+            and settled.sent_bytes + settled.received_bytes <= _SMALL_BYTES
+        ):
+            if self.queued < _MOST_QUEUED and seconds * self.queued < _AHEAD_SECONDS:
+                self.queued += 1
+        else:
+            self.queued = self._least_queued
 
     def _release(self) -> None:
         """Give out what was held back, as far as all before it is said, or takes too long."""
@@ -270,8 +302,11 @@ class ProcessLane:
         ranges, faults = pack_items(Chunk(first, items), self._share)
         self._refuse(faults)  # what could be pickled once may have changed since
         for start, these, packed in reversed(ranges):
-            self.waiting.appendleft(Part(self, start, these, packed, start, self._round))
+            self.waiting.appendleft(self._part(start, these, packed))
             self._inside += 1
+
+    def _part(self, first: int, items: Sequence[Any], packed: Packed) -> Part:
+        return Part(self, first, items, packed, first, self._round, len(packed.data))
 
     def _share(self, handle: Shared[Any]) -> None:
         """Have what an item shares at hand.

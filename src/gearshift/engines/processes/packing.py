@@ -264,16 +264,20 @@ def _item(rebuild: Rebuild) -> Any:
 
 def unpack_outcomes(
     first: int,
-    packed: Packed,
+    data: bytes,
+    sizes: Sequence[int] | None,
     buffers: list[memoryview],
+    counts: Sequence[int],
     faults: bytes,
 ) -> tuple[Sequence[Any], dict[int, Fault]]:
     """Rebuild outcomes in the parent; a value that cannot be rebuilt is its item's fault.
 
     Args:
         first: Index of the first.
-        packed: The values.
+        data: The values' pickles.
+        sizes: Bytes of each, or None where one has all of them; see `Packed`.
         buffers: What they need besides.
+        counts: How many of these each needs.
         faults: By index, pickled; nothing where there are none.
 
     Returns:
@@ -282,10 +286,10 @@ def unpack_outcomes(
     failed: dict[int, Fault] = {}
     if faults:
         failed = {index: unpack_fault(fault) for index, fault in pickle.loads(faults)}
-    if packed.sizes is None:
-        return unpack_together(packed.data, buffers), failed
+    if sizes is None:
+        return unpack_together(data, buffers), failed
     values: list[Any] = []
-    for rebuild in unpack_each(packed.data, first, packed.sizes, buffers, packed.counts):
+    for rebuild in unpack_each(data, first, sizes, buffers, counts):
         try:
             values.append(rebuild())
         except BaseException as exception:

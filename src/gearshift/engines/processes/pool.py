@@ -31,7 +31,7 @@ from gearshift.engines.processes import wire
 from gearshift.engines.processes.arena import Arena
 from gearshift.engines.processes.deaths import how
 from gearshift.engines.processes.hearing import Hearing
-from gearshift.engines.processes.packing import Packed, unpack_outcomes
+from gearshift.engines.processes.packing import unpack_outcomes
 from gearshift.engines.processes.shelf import Shelf, gone_frame
 from gearshift.engines.processes.slots import KEPT_BYTES, Inbox, Outbox, Placed, ranges_of
 from gearshift.engines.processes.start import (
@@ -64,6 +64,7 @@ _MOST_EARLY_DEATHS = 2  # in a row and beside one of each worker, of those that 
 _KILL_SECONDS = 1.0  # for which an end that does not wait still looks whether it is over
 _SAY_SECONDS = 0.1  # for which handlers of what workers say hold up an end, and interrupts
 _LONG_SECONDS = 0.005  # that a part runs before the one behind it goes to an idle worker
+_HOLED_QUEUED = 2  # parts of a worker that has some taken back before it: more are not one range
 _MOST_HEARD = 10_000  # frames of a worker that wait while a handler runs
 _REPLACED = {  # why a worker is, in the report
     wire.CRASHED: "died",
@@ -90,6 +91,7 @@ class _Worker:
         self.queue: deque[Part] = deque()  # the first is being run
         self.jobs: set[int] = set()
         self.shared: set[str] = set()  # keys that it knows
+        self.outgoing: list[bytes] = []  # small frames that go together, at the end of `assign`
         self.unsent: deque[bytes | memoryview] = deque()
         self.is_ready = False
         self.is_full = False  # its pipe: the rest waits in `unsent`
@@ -259,20 +261,29 @@ class Pool:
 
     def assign(self) -> None:
         """Give waiting parts to the workers that have the least, one lane after another."""
+        try:
+            self._assign()
+        finally:
+            for worker in self._workers.values():
+                if worker.outgoing:
+                    self._flush(worker)
+
+    def _assign(self) -> None:
         lanes = self._lanes
         if self.shelf.has_gone and not self._is_leaving:
             self._take_down()
         while self._workers and not self.death and not self._is_leaving:
-            lane = next((lane for lane in lanes if lane.waiting), None)
-            if lane is None and not self._take_back():
-                return
+            worker, queued = self._least_busy()
+            lane = self._next_lane()
             if lane is None:
-                continue
-            worker, least = None, lane.queued
-            for each in self._workers.values():
-                if (length := len(each.queue)) < least:
-                    worker, least = each, length
-            if worker is None:
+                if queued:
+                    self.look_at = None
+                elif self._take_back():
+                    continue
+                return
+            if queued >= lane.queued or (
+                queued >= _HOLED_QUEUED and self.stamps.is_holed(worker.slot)
+            ):
                 return
             self._give(worker, lane, lane.waiting[0])
             lane.waiting.popleft()
@@ -284,6 +295,22 @@ class Pool:
             self._has_asked = True
             self._tell(Message(wire.WANT, self.size))  # they had left, having been idle
 
+    def _next_lane(self) -> ProcessLane | None:
+        for lane in self._lanes:
+            if lane.waiting:
+                return lane
+        return None
+
+    def _least_busy(self) -> tuple[_Worker, int]:
+        """Return the first worker with the fewest parts, and how many that is; there is one."""
+        workers = iter(self._workers.values())
+        worker = next(workers)
+        least = len(worker.queue)
+        for each in workers:
+            if (length := len(each.queue)) < least:
+                worker, least = each, length
+        return worker, least
+
     def _take_back(self) -> bool:
         """Take back a part that waits behind a long one while another worker is idle.
 
@@ -291,7 +318,7 @@ class Pool:
             Whether one waits for a worker now. If not, `look_at` says when to look again.
         """
         self.look_at = None
-        if len(self._workers) < 2 or all(each.queue for each in self._workers.values()):  # noqa: PLR2004 - another
+        if len(self._workers) < 2:  # noqa: PLR2004 - there is no other
             return False
         now = time.monotonic()
         for worker in self._workers.values():
@@ -321,7 +348,14 @@ class Pool:
             self._note_inline(placed)
             where = tuple(map(tuple, placed))
             body += map(bytes, inline)  # their owner may change them before the pipe has taken them
-        parts = self._news_for(worker, lane, part)
+        parts: list[bytes] = []
+        if (
+            lane.number not in worker.jobs
+            or worker.ears is not self.ears
+            or lane.shared
+            or packed.shared
+        ):
+            parts = self._news_for(worker, lane, part)
         number = 0
         if worker.queue:
             self._given[worker.slot] += 1
@@ -330,16 +364,29 @@ class Pool:
         meta = marshal.dumps(
             (part.count, part.round, number, packed.sizes, packed.counts, where, freed)
         )
-        size = sum(map(len, body))
-        parts += [wire.header(wire.CHUNK, lane.number, part.first, len(meta), size), meta]
+        size = len(packed.data) if len(body) == 1 else sum(map(len, body))
+        parts += (wire.header(wire.CHUNK, lane.number, part.first, len(meta), size), meta)
         part.number = number
-        part.sent_bytes += sum(each[1] for each in where)
-        packed.buffers = []
+        if where:
+            part.sent_bytes += sum(each[1] for each in where)
+            packed.buffers = []
         worker.queue.append(part)
+        worker.outgoing += parts
         if size < _JOINED_BYTES:
-            self._write(worker, b"".join((*parts, *body)))
+            worker.outgoing += body
         else:
-            self._write(worker, b"".join(parts), *body)
+            self._flush(worker)
+            self._write(worker, *body)
+
+    def _flush(self, worker: _Worker) -> None:
+        """Write small frames, all at once."""
+        pieces, worker.outgoing = worker.outgoing, []
+        try:
+            together = b"".join(pieces)
+        except MemoryError:
+            self._write(worker, *pieces)
+        else:
+            self._write(worker, together)
 
     def _news_for(self, worker: _Worker, lane: ProcessLane, part: Part) -> list[bytes]:
         """Return the frames that a worker needs before a part, and take them for sent."""
@@ -374,9 +421,17 @@ class Pool:
                 stacklevel=2,
             )
 
-    def _write(self, worker: _Worker, *pieces: bytes) -> None:
+    def _write(self, worker: _Worker, *pieces: bytes | memoryview) -> None:
         """Write as much as the pipe takes, and the rest when it takes more."""
         is_first = not worker.unsent
+        if is_first and len(pieces) == 1:  # as nearly always, and so the rest need not be asked for
+            try:
+                written = os.write(worker.to_fd, pieces[0])
+            except OSError:  # as the next will be
+                written = 0
+            if written == len(pieces[0]):
+                return
+            pieces = (memoryview(pieces[0])[written:],)
         worker.unsent.extend(pieces)
         if is_first:
             self._go_on_writing(worker)
@@ -434,7 +489,15 @@ class Pool:
         return len(worker.heard) > (_MOST_HEARD if self.hearing.is_busy else 0)
 
     def _take(self, worker: _Worker, frame: Frame) -> None:
-        if frame.kind == wire.SAID:
+        if frame.kind == wire.PART and not self._is_leaving:
+            self._early_deaths = 0
+            part = worker.queue[0]
+            settled, is_last = self._settled(worker, part, frame)
+            part.lane.settle(part, settled, worker.heard)
+            if is_last:
+                worker.queue.popleft()
+                part.lane.finished(part)
+        elif frame.kind == wire.SAID:
             self.hearing.hear(worker.heard, frame.body)
         elif frame.kind == wire.FREED:
             self._take_freed(worker, marshal.loads(frame.meta))
@@ -447,31 +510,28 @@ class Pool:
             self._break(f"the initializer of a worker of processes raised {words}")
         else:
             self._early_deaths = 0
-            part = worker.queue[0]
-            if frame.kind == wire.PART:
-                settled, is_last = self._settled(worker, part, frame)
-                part.lane.settle(part, settled, worker.heard)
-            else:
-                is_last = True
-                part.lane.returned(part, frame.first, marshal.loads(frame.meta))
-            if is_last:
-                worker.queue.popleft()
-                part.lane.finished(part)
+            part = worker.queue.popleft()
+            part.lane.returned(part, frame.first, marshal.loads(frame.meta))
+            part.lane.finished(part)
 
     def _settled(self, worker: _Worker, part: Part, frame: Frame) -> tuple[Settled, bool]:
         """Return outcomes, rebuilt, and whether they are the part's last."""
         count, is_last, sizes, counts, where, freed, faults, *seconds = marshal.loads(frame.meta)
-        self._take_freed(worker, freed)
-        placed = [Placed(*each) for each in where]
-        if placed:
-            self._note_inline(placed)
-        received_bytes = len(frame.body) + sum(each.size for each in placed if not each.is_inline)
-        packed = Packed(frame.body, sizes, counts=counts)
+        if freed:
+            self._take_freed(worker, freed)
+        received_bytes = len(frame.body)
+        buffers: list[memoryview] = []
         values: Sequence[Any]
         failed: dict[int, Fault]
         try:
-            buffers = worker.inbox.views(placed, frame.body)
-            values, failed = unpack_outcomes(frame.first, packed, buffers, faults)
+            if where:
+                placed = [Placed(*each) for each in where]
+                self._note_inline(placed)
+                received_bytes += sum(each.size for each in placed if not each.is_inline)
+                buffers = worker.inbox.views(placed, frame.body)
+            values, failed = unpack_outcomes(
+                frame.first, frame.body, sizes, buffers, counts, faults
+            )
         except (
             Exception
         ) as error:  # MemoryError: the worker is done with them, and cannot repeat it
@@ -565,6 +625,7 @@ class Pool:
             return
         self._read(worker, is_last=True)
         self._drop(worker)
+        self.stamps.pass_over(slot, self._given[slot])
         if self._is_leaving:
             return
         if (why := _REPLACED.get(died.reason)) is not None:

@@ -122,26 +122,35 @@ class FrameReader:
     def __init__(self) -> None:
         """Begin with none."""
         self.frames: deque[Frame] = deque()
-        self._buffer = bytearray()
+        self._buffer = bytearray()  # the beginning of a frame
+        self._wanted = 0  # bytes of it, before which there is nothing to take
 
     def feed(self, data: bytes) -> None:
         """Add bytes."""
         buffer = self._buffer
-        buffer += data
+        if buffer:
+            buffer += data
+            if len(buffer) < self._wanted:  # to look, and to copy, again and again would take long
+                return
+            self._buffer = bytearray()
+        whole: bytes | memoryview = (
+            memoryview(buffer) if buffer else data
+        )  # no slice of bytes is copied again
+        size = len(whole)
         start = 0
-        while len(buffer) - start >= HEADER_BYTES:
-            kind, job, first, meta_bytes, body_bytes = _HEADER.unpack_from(buffer, start)
-            meta_at = start + HEADER_BYTES
-            body_at = meta_at + meta_bytes
+        self._wanted = HEADER_BYTES
+        while size - start >= HEADER_BYTES:
+            kind, job, first, meta_bytes, body_bytes = _HEADER.unpack_from(whole, start)
+            body_at = start + HEADER_BYTES + meta_bytes
             stop = body_at + body_bytes
-            if len(buffer) < stop:
+            if size < stop:
+                self._wanted = stop - start
                 break
-            view = memoryview(buffer)
-            meta, body = bytes(view[meta_at:body_at]), bytes(view[body_at:stop])
-            view.release()
-            start = stop
+            meta, body = bytes(whole[start + HEADER_BYTES : body_at]), bytes(whole[body_at:stop])
             self.frames.append(Frame(kind, job, first, meta, body))
-        del buffer[:start]
+            start = stop
+        if start < size:
+            self._buffer += whole[start:]
 
 
 def read_header(data: bytes) -> tuple[int, int, int, int, int]:
@@ -229,10 +238,9 @@ class Stamps:
         at = slot * _SLOT_WORDS
         fcntl.lockf(self._fd, fcntl.LOCK_EX, 1, slot)
         try:
-            if self.words[at + 5] <= number <= self.words[at + 6]:
-                return False
+            is_there = not self.words[at + 5] <= number <= self.words[at + 6]
             self.words[at + 4] = number
-            return True
+            return is_there
         finally:
             fcntl.lockf(self._fd, fcntl.LOCK_UN, 1, slot)
 
@@ -244,10 +252,10 @@ class Stamps:
         except OSError:  # it is just about to begin something
             return False
         try:
-            begun, low, high = self.words[at + 4], self.words[at + 5], self.words[at + 6]
-            if number <= begun:
+            passed, low, high = self.words[at + 4], self.words[at + 5], self.words[at + 6]
+            if number <= passed:
                 return False
-            if begun > high or high == 0:
+            if passed >= high:
                 self.words[at + 5] = self.words[at + 6] = number
             elif number == high + 1:
                 self.words[at + 6] = number
@@ -258,6 +266,15 @@ class Stamps:
             return True
         finally:
             fcntl.lockf(self._fd, fcntl.LOCK_UN, 1, slot)
+
+    def is_holed(self, slot: int) -> bool:
+        """Whether chunks were taken back that the worker still has to pass over."""
+        at = slot * _SLOT_WORDS
+        return self.words[at + 6] > self.words[at + 4]
+
+    def pass_over(self, slot: int, number: int) -> None:
+        """Have the slot's next worker begin after a number (called by the parent, before it has any)."""
+        self.words[slot * _SLOT_WORDS + 4] = number
 
     def clear(self, slot: int) -> None:
         """Be on nothing."""

@@ -113,6 +113,7 @@ class Worker:
         self._jobs: dict[int, tuple[bytes, float]] = {}
         self._tasks: dict[int, Task | Exception] = {}
         self._scope = Scope(name=f"process {os.getpid()}")
+        self._context = Context()  # of which each chunk has a copy
         self._done = 0
         self._round = 0  # in which the chunk was sent; see `Stamps.revoke`
         self._stamp = partial(setitem, stamps.words, stamps.word_of(slot))
@@ -161,12 +162,13 @@ class Worker:
         """
         while True:
             self._wait()
-            head = self._read(wire.HEADER_BYTES)
-            if not head:
+            frame = self._next()
+            if frame is None:
                 return
-            kind, job, first, meta_bytes, body_bytes = wire.read_header(head)
-            meta, body = self._read(meta_bytes), self._read(body_bytes)
-            if kind == wire.EARS:
+            kind, job, first, meta, body = frame
+            if kind == wire.CHUNK:
+                self._serve(job, first, meta, body)
+            elif kind == wire.EARS:
                 self._voice.heed(pickle.loads(body))
             elif kind == wire.JOB:
                 self._jobs[job] = body, *marshal.loads(meta)
@@ -174,11 +176,10 @@ class Worker:
                 take_down(self._shared, meta, body)
                 if freed := self._shared.take_freed():
                     self._write(wire.FREED, meta=marshal.dumps(freed))
-            elif kind == wire.FORGET:
+            else:
+                assert kind == wire.FORGET
                 self._jobs.pop(job, None)
                 self._tasks.pop(job, None)
-            else:
-                self._serve(job, first, meta, body)
 
     def _end(self) -> None:
         """Close what tasks made here."""
@@ -263,7 +264,7 @@ class Worker:
         if left is not None and left < len(chunk.items):
             chunk = Chunk(first, chunk.items[:left])
         end = first + len(chunk.items)
-        run = ChunkRun(task, chunk, self._scope, Context(), stamped=self._stamped)
+        run = ChunkRun(task, chunk, self._scope, self._context, stamped=self._stamped)
         del chunk  # what is held of a slot is to be free as soon as may be
         while not run.is_done:
             run.advance(PART_SECONDS)
@@ -279,9 +280,9 @@ class Worker:
                 break
         if end < stop:
             self._return(job, end, stop - end)
-        if self._is_spent():
+        if left is not None and self._is_spent():
             raise SystemExit(wire.SPENT_STATUS)
-        if self._is_too_large():
+        if self._duties.memory_limit is not None and self._is_too_large():
             raise SystemExit(wire.GROWN_STATUS)
 
     def _stamped(self, items: Iterable[Any], index: int) -> Iterable[Any]:
@@ -370,6 +371,20 @@ class Worker:
             self._writer.write(b"".join((head, meta, body, *more)))
         else:
             self._writer.write(head + meta, body, *more)
+
+    def _next(self) -> tuple[int, int, int, bytes, bytes] | None:
+        """Return the next frame, as `wire.Frame` has it, or None at the pipe's end."""
+        head = self._read(wire.HEADER_BYTES)
+        if not head:
+            return None
+        kind, job, first, meta_bytes, body_bytes = wire.read_header(head)
+        data, at = self._data, self._at
+        body_at = at + meta_bytes
+        stop = body_at + body_bytes
+        if stop <= len(data):  # as with small frames nearly always
+            self._at = stop
+            return kind, job, first, data[at:body_at], data[body_at:stop]
+        return kind, job, first, self._read(meta_bytes), self._read(body_bytes)
 
     def _read(self, size: int) -> bytes:
         """Read so many bytes, or none at the pipe's end; several small frames take one system call."""
