@@ -618,7 +618,8 @@ class Pump:
         if self._tuner is not None and self._chunksize is None:
             self._tuner.observe(len(settled.values), settled.busy_seconds)
         self._buffer.observe(_size_bytes(settled.values[0]))
-        self.gears.observe(settled, now, lane)
+        if self.gears.auto is not None:
+            self.gears.observe(settled, now, lane)
 
     def _end_early(self) -> None:
         """Revoke what no longer counts: a failure is final, or the run was cancelled."""

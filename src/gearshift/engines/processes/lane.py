@@ -40,12 +40,8 @@ _HELD_SECONDS = 10.0  # for which an outcome waits until what its worker said be
 _BUSY_SECONDS = 0.1  # the same where another thread's handler is at it, and may wait for it
 _LOOK_SECONDS = 0.02  # between two looks at that
 _AHEAD_SECONDS = 0.0005  # of work that a worker has before it, where chunks are shorter than that
-_MOST_QUEUED = (
-    16  # chunks of a worker: more are no faster (benchmarks/processes.py, one item a message)
-)
-_SMALL_BYTES = (
-    4096  # of such chunks and their outcomes: buffers in shared memory are for two at a time
-)
+_MOST_QUEUED = 64  # chunks of a worker: more are no faster (docs/design.md)
+_SMALL_BYTES = 4096  # of such chunks with their outcomes; larger ones stay two at a time
 _SHUT = "this ProcessExecutor was shut down while a run was using it"
 
 
@@ -132,15 +128,14 @@ class ProcessLane:
         """
         if self._pool.is_ending:
             raise RunClosedError(_SHUT)
-        for chunk in chunks:
-            ranges, faults = pack_items(chunk, self._share)
-            with self._pool.lock:
+        packed_chunks = [pack_items(chunk, self._share) for chunk in chunks]
+        with self._pool.lock:
+            for ranges, faults in packed_chunks:
                 if faults:
                     self._refuse(faults)
                 for first, items, packed in ranges:
                     self.waiting.append(self._part(first, items, packed))
                     self._inside += 1
-        with self._pool.lock:
             self._pool.assign()
 
     def poll(self) -> Sequence[Settled | Returned]:

@@ -324,7 +324,7 @@ class Worker:
         if is_last:
             self._stamp(0)  # before the parent can know that it is idle
         freed = self._inbox.take_freed() + self._shared.take_freed()
-        where: tuple[Any, ...] = tuple(map(tuple, placed))
+        where: tuple[Any, ...] = tuple(map(tuple, placed)) if placed else ()
         told = pickle.dumps(faults) if faults else b""
         meta = (count, is_last, packed.sizes, packed.counts, where, freed, told, *seconds)
         self._write(wire.PART, job, first, marshal.dumps(meta), packed.data, *inline)
@@ -365,7 +365,7 @@ class Worker:
         Raises:
             BrokenPipeError: The parent is gone.
         """
-        size = len(body) + sum(map(len, more))
+        size = len(body) + sum(map(len, more)) if more else len(body)
         head = wire.header(kind, job, first, len(meta), size)
         if size < _READ_BYTES:
             self._writer.write(b"".join((head, meta, body, *more)))
