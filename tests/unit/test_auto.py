@@ -275,6 +275,22 @@ def test_gil_that_a_first_item_unlike_the_others_held_says_nothing_of_them(
     assert auto.profile(100, 0.0, lambda: 0.01).gil_share == share
 
 
+def test_first_item_unlike_the_others_has_nothing_tested_twice() -> None:
+    auto = Auto(cores=2, nested=False, workers=None, obstacles=NoObstacles())
+    for index, seconds in enumerate([0.009, 0.0013]):  # such as an import, then the work itself
+        auto.observe(Settled(index, [index], {}, seconds, seconds), 0.0)
+    assert auto.item_seconds == pytest.approx(0.0013)
+    plan = auto.choose(300, 0.0, lambda: 0.02)
+    assert plan.is_test
+    auto.carry_out(plan, 0.0)
+    now = 0.0
+    for index in range(2, 30):
+        now += 0.0013  # two threads that share the GIL: each takes twice as long
+        auto.observe(Settled(index, [index], {}, 0.0026, 0.0013), now)
+    assert auto.is_due(now)
+    assert auto.choose(270, now, lambda: 0.02).engine == "processes"
+
+
 def test_threads_of_its_own_are_looked_for_long_enough_at_every_look(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

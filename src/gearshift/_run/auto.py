@@ -169,8 +169,18 @@ class Auto:
 
     @property
     def item_seconds(self) -> float | None:
-        """What an item takes, as far as it is known."""
+        """What an item takes, as far as it is known; a first one that is unlike the others does not count."""
+        if self._first is not None and self._is_first_unlike:
+            return (self._wall_seconds - self._first[0]) / (self._items - 1)
         return self._wall_seconds / self._items if self._items else None
+
+    @property
+    def _is_first_unlike(self) -> bool:
+        """Whether the first item took so much longer that it is no sample."""
+        if self._first is None or self._items <= 1:
+            return False
+        alone = self._first[0]
+        return alone > FIRST_TIMES * (self._wall_seconds - alone) / (self._items - 1)
 
     def is_due(self, now: float) -> bool:
         """Whether enough has been seen to choose (again)."""
@@ -387,12 +397,11 @@ class Auto:
             items, wall, cpu = self._stretch.sums
         delay, first = min(self._clock.delay_seconds, wall), None
         gil_share = self._first_gil_share if self._gil_share is None else self._gil_share
-        if self._first is not None and items > 1:
+        if self._first is not None and self._is_first_unlike:
             alone, its_cpu, its_delay = self._first
-            if alone > FIRST_TIMES * (wall - alone) / (items - 1):
-                items, wall, cpu = items - 1, wall - alone, cpu - its_cpu
-                delay, first = max(0.0, delay - its_delay), alone
-                gil_share = self._gil_share  # it may have imported something
+            items, wall, cpu = items - 1, wall - alone, cpu - its_cpu
+            delay, first = max(0.0, delay - its_delay), alone
+            gil_share = self._gil_share  # it may have imported something
         return Profile(
             items=items,
             seen=self._seen,
