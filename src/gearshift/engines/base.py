@@ -70,7 +70,10 @@ class Lane(Protocol):
         ...
 
     def send(self, chunk: Chunk) -> None:
-        """Take a chunk. Never blocks; an item that cannot be sent settles as a fault."""
+        """Take a chunk. Never blocks; an item that cannot be sent settles as a fault.
+
+        A lane to which many at once are cheaper may also have `send_all(chunks)`, which is called instead.
+        """
         ...
 
     def poll(self) -> Sequence[Settled | Returned]:
