@@ -48,12 +48,14 @@ import gearshift as gs
 def work(n):
     return n
 
+struck = 0
 is_over = threading.Event()
 acknowledged = threading.Event()
 
 def strike():
     while not is_over.is_set():
-        time.sleep(random.uniform(0, 0.02))
+        # rarer with time: on a busy machine no run would get anywhere
+        time.sleep(random.uniform(0, 0.02) * (1 + struck / 100))
         acknowledged.clear()
         os.kill(os.getpid(), signal.SIGINT)
         acknowledged.wait(1.0)
@@ -64,11 +66,10 @@ class Numbers:  # an iterator that survives an interrupt
     def __iter__(self):
         return self._it
 
-struck = 0
 runs = 0
 until = time.monotonic() + 6
 threading.Thread(target=strike, daemon=True).start()
-while time.monotonic() < until:
+while runs < 2 or time.monotonic() < until:
     out = []
     run = None
     while True:
