@@ -234,8 +234,7 @@ class Ledger:
         items = entry.items
         if stop - first < len(items):
             items = items[first - entry.first : stop - entry.first]
-        attempts = entry.attempts.get(first - entry.first, 0) if entry.attempts else 0
-        return Chunk(first, items, attempts + 1)
+        return Chunk(first, items, entry.attempts.get(first - entry.first, 0) + 1)
 
     def _withdraw(self, first: int, count: int) -> Iterable[tuple[int, int, _Entry]]:
         """Take the parts of a range that are out from their lanes, and return them."""

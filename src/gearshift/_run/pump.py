@@ -615,11 +615,10 @@ class Pump:
         self._tally.add(settled)
         if self._tally.timeouts > before and self.gears.stops == "abandon":
             self._abandoned += self._tally.timeouts - before
-        if self._tuner is not None and self._chunksize is None:
+        if self._tuner is not None:
             self._tuner.observe(len(settled.values), settled.busy_seconds)
         self._buffer.observe(_size_bytes(settled.values[0]))
-        if self.gears.auto is not None:
-            self.gears.observe(settled, now, lane)
+        self.gears.observe(settled, now, lane)
 
     def _end_early(self) -> None:
         """Revoke what no longer counts: a failure is final, or the run was cancelled."""

@@ -38,10 +38,9 @@ class Tally:
         if settled.worker:
             busy = self._busy.get(settled.worker, 0.0)
             self._busy[settled.worker] = busy + settled.busy_seconds
-        if settled.failed:
-            for fault in settled.failed.values():
-                self.timeouts += isinstance(fault.exception, TaskTimeoutError)
-                self.deaths += isinstance(fault.exception, WorkerDiedError)
+        for fault in settled.failed.values():
+            self.timeouts += isinstance(fault.exception, TaskTimeoutError)
+            self.deaths += isinstance(fault.exception, WorkerDiedError)
 
     def begin_lane(self, now: float) -> None:
         """Count the workers of another lane."""

@@ -348,14 +348,7 @@ class Pool:
             self._note_inline(placed)
             where = tuple(map(tuple, placed))
             body += map(bytes, inline)  # their owner may change them before the pipe has taken them
-        parts: list[bytes] = []
-        if (
-            lane.number not in worker.jobs
-            or worker.ears is not self.ears
-            or lane.shared
-            or packed.shared
-        ):
-            parts = self._news_for(worker, lane, part)
+        parts = self._news_for(worker, lane, part)
         number = 0
         if worker.queue:
             self._given[worker.slot] += 1
@@ -364,12 +357,11 @@ class Pool:
         meta = marshal.dumps(
             (part.count, part.round, number, packed.sizes, packed.counts, where, freed)
         )
-        size = len(packed.data) if len(body) == 1 else sum(map(len, body))
+        size = sum(map(len, body))
         parts += (wire.header(wire.CHUNK, lane.number, part.first, len(meta), size), meta)
         part.number = number
-        if where:
-            part.sent_bytes += sum(each[1] for each in where)
-            packed.buffers = []
+        part.sent_bytes += sum(each[1] for each in where)
+        packed.buffers = []
         worker.queue.append(part)
         worker.outgoing += parts
         if size < _JOINED_BYTES:
@@ -380,13 +372,9 @@ class Pool:
 
     def _flush(self, worker: _Worker) -> None:
         """Write small frames, all at once."""
-        pieces, worker.outgoing = worker.outgoing, []
-        try:
-            together = b"".join(pieces)
-        except MemoryError:
-            self._write(worker, *pieces)
-        else:
-            self._write(worker, together)
+        together = b"".join(worker.outgoing)
+        worker.outgoing.clear()
+        self._write(worker, together)
 
     def _news_for(self, worker: _Worker, lane: ProcessLane, part: Part) -> list[bytes]:
         """Return the frames that a worker needs before a part, and take them for sent."""
@@ -421,17 +409,9 @@ class Pool:
                 stacklevel=2,
             )
 
-    def _write(self, worker: _Worker, *pieces: bytes | memoryview) -> None:
+    def _write(self, worker: _Worker, *pieces: bytes) -> None:
         """Write as much as the pipe takes, and the rest when it takes more."""
         is_first = not worker.unsent
-        if is_first and len(pieces) == 1:  # as nearly always, and so the rest need not be asked for
-            try:
-                written = os.write(worker.to_fd, pieces[0])
-            except OSError:  # as the next will be
-                written = 0
-            if written == len(pieces[0]):
-                return
-            pieces = (memoryview(pieces[0])[written:],)
         worker.unsent.extend(pieces)
         if is_first:
             self._go_on_writing(worker)
@@ -489,15 +469,7 @@ class Pool:
         return len(worker.heard) > (_MOST_HEARD if self.hearing.is_busy else 0)
 
     def _take(self, worker: _Worker, frame: Frame) -> None:
-        if frame.kind == wire.PART and not self._is_leaving:
-            self._early_deaths = 0
-            part = worker.queue[0]
-            settled, is_last = self._settled(worker, part, frame)
-            part.lane.settle(part, settled, worker.heard)
-            if is_last:
-                worker.queue.popleft()
-                part.lane.finished(part)
-        elif frame.kind == wire.SAID:
+        if frame.kind == wire.SAID:
             self.hearing.hear(worker.heard, frame.body)
         elif frame.kind == wire.FREED:
             self._take_freed(worker, marshal.loads(frame.meta))
@@ -510,9 +482,16 @@ class Pool:
             self._break(f"the initializer of a worker of processes raised {words}")
         else:
             self._early_deaths = 0
-            part = worker.queue.popleft()
-            part.lane.returned(part, frame.first, marshal.loads(frame.meta))
-            part.lane.finished(part)
+            part = worker.queue[0]
+            if frame.kind == wire.PART:
+                settled, is_last = self._settled(worker, part, frame)
+                part.lane.settle(part, settled, worker.heard)
+            else:
+                is_last = True
+                part.lane.returned(part, frame.first, marshal.loads(frame.meta))
+            if is_last:
+                worker.queue.popleft()
+                part.lane.finished(part)
 
     def _settled(self, worker: _Worker, part: Part, frame: Frame) -> tuple[Settled, bool]:
         """Return outcomes, rebuilt, and whether they are the part's last."""

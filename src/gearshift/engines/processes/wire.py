@@ -122,35 +122,26 @@ class FrameReader:
     def __init__(self) -> None:
         """Begin with none."""
         self.frames: deque[Frame] = deque()
-        self._buffer = bytearray()  # the beginning of a frame
-        self._wanted = 0  # bytes of it, before which there is nothing to take
+        self._buffer = bytearray()
 
     def feed(self, data: bytes) -> None:
         """Add bytes."""
         buffer = self._buffer
-        if buffer:
-            buffer += data
-            if len(buffer) < self._wanted:  # to look, and to copy, again and again would take long
-                return
-            self._buffer = bytearray()
-        whole: bytes | memoryview = (
-            memoryview(buffer) if buffer else data
-        )  # no slice of bytes is copied again
-        size = len(whole)
+        buffer += data
         start = 0
-        self._wanted = HEADER_BYTES
-        while size - start >= HEADER_BYTES:
-            kind, job, first, meta_bytes, body_bytes = _HEADER.unpack_from(whole, start)
-            body_at = start + HEADER_BYTES + meta_bytes
+        while len(buffer) - start >= HEADER_BYTES:
+            kind, job, first, meta_bytes, body_bytes = _HEADER.unpack_from(buffer, start)
+            meta_at = start + HEADER_BYTES
+            body_at = meta_at + meta_bytes
             stop = body_at + body_bytes
-            if size < stop:
-                self._wanted = stop - start
+            if len(buffer) < stop:
                 break
-            meta, body = bytes(whole[start + HEADER_BYTES : body_at]), bytes(whole[body_at:stop])
-            self.frames.append(Frame(kind, job, first, meta, body))
+            view = memoryview(buffer)
+            meta, body = bytes(view[meta_at:body_at]), bytes(view[body_at:stop])
+            view.release()
             start = stop
-        if start < size:
-            self._buffer += whole[start:]
+            self.frames.append(Frame(kind, job, first, meta, body))
+        del buffer[:start]
 
 
 def read_header(data: bytes) -> tuple[int, int, int, int, int]:

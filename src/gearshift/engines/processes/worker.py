@@ -280,9 +280,9 @@ class Worker:
                 break
         if end < stop:
             self._return(job, end, stop - end)
-        if left is not None and self._is_spent():
+        if self._is_spent():
             raise SystemExit(wire.SPENT_STATUS)
-        if self._duties.memory_limit is not None and self._is_too_large():
+        if self._is_too_large():
             raise SystemExit(wire.GROWN_STATUS)
 
     def _stamped(self, items: Iterable[Any], index: int) -> Iterable[Any]:
@@ -324,7 +324,7 @@ class Worker:
         if is_last:
             self._stamp(0)  # before the parent can know that it is idle
         freed = self._inbox.take_freed() + self._shared.take_freed()
-        where: tuple[Any, ...] = tuple(map(tuple, placed)) if placed else ()
+        where: tuple[Any, ...] = tuple(map(tuple, placed))
         told = pickle.dumps(faults) if faults else b""
         meta = (count, is_last, packed.sizes, packed.counts, where, freed, told, *seconds)
         self._write(wire.PART, job, first, marshal.dumps(meta), packed.data, *inline)
@@ -365,7 +365,7 @@ class Worker:
         Raises:
             BrokenPipeError: The parent is gone.
         """
-        size = len(body) + sum(map(len, more)) if more else len(body)
+        size = len(body) + sum(map(len, more))
         head = wire.header(kind, job, first, len(meta), size)
         if size < _READ_BYTES:
             self._writer.write(b"".join((head, meta, body, *more)))
